@@ -34,7 +34,7 @@ fn main() -> ExitCode {
             format!("open-file limit too low: this run needs at least {needed}; raise ulimit -n");
         return fail_with(&text, EXIT_RUN_FAILED);
     }
-    let runtime = match cli::runtime(cli.concurrency) {
+    let runtime = match cli::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             return fail_with(

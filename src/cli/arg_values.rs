@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 /// When results are coloured: `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ColorArg {
+pub(crate) enum ColorArg {
     /// On a terminal, unless NO_COLOR is set.
     Auto,
     /// Always.
@@ -18,7 +18,7 @@ pub(super) const MANIFEST_FORMATS: [&str; 4] = ["sha256sums", "md5sums", "sha1su
 
 /// Format of the input: `--input-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum InputFormatArg {
+pub(crate) enum InputFormatArg {
     /// By extension, else by content.
     Auto,
     /// One URL per line.
@@ -38,7 +38,7 @@ pub enum InputFormatArg {
 
 /// Scheme of URLs without one: `--scheme`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SchemeArg {
+pub(crate) enum SchemeArg {
     /// http://
     Http,
     /// https://
@@ -47,7 +47,7 @@ pub enum SchemeArg {
 
 /// Progress display: `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ProgressArg {
+pub(crate) enum ProgressArg {
     /// A bar on a terminal; elsewhere a line every 30 s.
     Auto,
     /// A bar, if stderr is a terminal.
@@ -60,7 +60,7 @@ pub enum ProgressArg {
 
 /// What to print: `--generate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum GenerateArg {
+pub(crate) enum GenerateArg {
     /// Man page.
     Man,
     /// Completions for bash.
@@ -75,7 +75,7 @@ pub enum GenerateArg {
 
 /// Whether something is done: `--pack-failed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum YesNoArg {
+pub(crate) enum YesNoArg {
     /// Yes.
     Yes,
     /// No.

@@ -16,7 +16,7 @@ use super::arg_values::{
 use super::notification_args::NotificationArgs;
 use super::request_args::RequestArgs;
 use super::saving_args::SavingArgs;
-use super::{help, host_sections, value_parsers};
+use super::{ThreadCount, help, host_sections, value_parsers};
 
 /// Fetch a list of URLs concurrently, with an exact result for every line.
 #[derive(Debug, Parser)]
@@ -24,7 +24,7 @@ use super::{help, host_sections, value_parsers};
 #[command(group(ArgGroup::new("results_as").args(["json", "csv", "format"])))]
 #[command(group(ArgGroup::new("saving").args(["output_dir", "pack"])))]
 #[command(group(ArgGroup::new("remembering").args(["output_dir", "pack", "journal"]).multiple(true)))]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Files of URLs, `-` for stdin, or URLs [default: stdin].
     ///
     /// One URL per line. Blank lines, lines that start with # and a " #" comment after a URL are
@@ -113,6 +113,17 @@ pub struct Cli {
         help_heading = "Concurrency and rate"
     )]
     pub concurrency: NonZeroUsize,
+    /// Threads that run requests: N, auto.
+    ///
+    /// auto is one up to -j 256, and then up to one per core. Each has connections of its own; a host
+    /// stays on one thread unless there are few hosts.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "auto", value_parser = value_parsers::threads,
+        help_heading = "Concurrency and rate"
+    )]
+    pub threads: ThreadCount,
     /// Concurrency per host: N, auto[:MAX].
     ///
     /// A host is a scheme, name and port. auto starts at 4, grows while throughput improves, and is

@@ -187,6 +187,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     retry.max_wait = cli.max_wait;
     let engine = &mut config.engine;
     engine.concurrency = cli.concurrency;
+    engine.threads = cli.threads.number(cli.concurrency);
     engine.stall_timeout = Some(cli.stall_timeout).filter(|limit| !limit.is_zero());
     engine.error_text = error_text;
     engine.max_time = cli.max_time.filter(|limit| !limit.is_zero());

@@ -63,7 +63,6 @@ const FLAGS: [(&[&str], &str); 57] = [
             "--parallel-max",
             "--parallel-immediate",
             "--jobs",
-            "--threads",
             "--workers",
             "--connections",
             "--max-concurrent-downloads",

@@ -27,7 +27,7 @@ const HOST_OPTIONS: [&str; 7] = [
 
 /// The settings of one host.
 #[derive(Debug, Clone)]
-pub struct HostSection {
+pub(crate) struct HostSection {
     /// The host as in a URL.
     pub host: String,
     pub settings: Vec<SettingEntry>,

@@ -55,7 +55,7 @@ pub(crate) use panics::report_panics;
 pub(crate) use parse::{CliAction, read};
 pub(crate) use print::print;
 pub(crate) use redact::message as redact;
-pub(crate) use runtime::runtime;
+pub(crate) use runtime::{ThreadCount, runtime};
 pub(crate) use setting_origins::SettingOrigins;
 pub(crate) use signals::{EarlySignals, Signals};
 pub(crate) use wording::{end_text, problem_text};

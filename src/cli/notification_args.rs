@@ -10,7 +10,7 @@ use super::value_parsers;
 /// Who is told of the end of a run, and how.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub struct NotificationArgs {
+pub(crate) struct NotificationArgs {
     /// Email the summary to these addresses.
     ///
     /// Sent when the run has ended, with the failures, and with the --report file if it is small.

@@ -10,6 +10,9 @@ use super::{Cli, EarlySignals};
 /// those of the signal thread.
 #[cfg(unix)]
 const RUNTIME_DESCRIPTORS: usize = 4 + 4;
+/// Descriptors of the runtime of each further thread.
+#[cfg(unix)]
+const THREAD_DESCRIPTORS: usize = 4;
 /// The output directory, that of unfinished files, the lock and the journal.
 #[cfg(unix)]
 const FOLDER_DESCRIPTORS: usize = 4;
@@ -72,5 +75,6 @@ fn needed_descriptors(cli: &Cli) -> usize {
         .as_ref()
         .map_or(0, |_| COMMAND_DESCRIPTORS);
     let files = files.into_iter().flatten().count();
-    RUNTIME_DESCRIPTORS + lists + files + store + demo + command + 1
+    let threads = cli.threads.number(cli.concurrency).get() - 1;
+    RUNTIME_DESCRIPTORS + threads * THREAD_DESCRIPTORS + lists + files + store + demo + command + 1
 }

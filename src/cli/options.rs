@@ -56,7 +56,7 @@ impl OptionArity {
 
 /// Source of a value that is not from the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SettingOrigin {
+pub(crate) enum SettingOrigin {
     /// An environment variable.
     Variable(String),
     /// A line of a config file, counted from 1.
@@ -82,7 +82,7 @@ pub struct SettingError(pub String);
 impl SettingOrigin {
     /// Returns the error for the value of an option, with its source. A variable already names the
     /// option.
-    pub fn error(&self, option: &str, message: impl fmt::Display) -> SettingError {
+    pub(crate) fn error(&self, option: &str, message: impl fmt::Display) -> SettingError {
         SettingError(match self {
             Self::Variable(name) => format!("{name}: {message}"),
             Self::File { .. } => format!("{self}: {option}: {message}"),
@@ -92,7 +92,7 @@ impl SettingOrigin {
 
 /// Value of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SettingValue {
+pub(crate) enum SettingValue {
     Off,
     On,
     Times(u8),
@@ -103,7 +103,7 @@ pub enum SettingValue {
 
 /// An option that is set in the environment or a config file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingEntry {
+pub(crate) struct SettingEntry {
     /// Its clap id.
     pub id: String,
     /// Its long name, without the hyphens.
@@ -113,7 +113,7 @@ pub struct SettingEntry {
 }
 
 impl SettingEntry {
-    pub fn new(arg: &Arg, value: SettingValue, origin: SettingOrigin) -> Self {
+    pub(crate) fn new(arg: &Arg, value: SettingValue, origin: SettingOrigin) -> Self {
         Self {
             id: arg.get_id().to_string(),
             long: long(arg).to_owned(),
@@ -123,12 +123,12 @@ impl SettingEntry {
     }
 
     /// Whether it has an effect. A setting that is off conflicts with nothing.
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.value != SettingValue::Off
     }
 
     /// Returns the equivalent command-line arguments.
-    pub fn arguments(&self) -> Vec<OsString> {
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
         let flag = OsString::from(format!("--{}", self.long));
         match &self.value {
             SettingValue::Off | SettingValue::Elsewhere => Vec::new(),

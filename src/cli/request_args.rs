@@ -11,7 +11,7 @@ use super::value_parsers;
 /// What is requested, and over which connections.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub struct RequestArgs {
+pub(crate) struct RequestArgs {
     /// Request method.
     ///
     /// GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS in any case, others exactly as given. An

@@ -10,7 +10,7 @@ use super::arg_values::YesNoArg;
 /// Where bodies and the journal are saved, and how bodies are checked.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub struct SavingArgs {
+pub(crate) struct SavingArgs {
     /// Save each body as a file below DIR; rerun to resume.
     ///
     /// Each body becomes a file below a directory named after its host, complete or not at all.

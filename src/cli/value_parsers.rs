@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::ThreadCount;
 use bytesize::ByteSize;
 use fetchall::program::{PerHostLimit, is_framing_header, parse_duration, parse_method};
 use fetchall::{MaxFailures, Proxy, ProxyUrlError, ResolveRule};
@@ -46,6 +47,21 @@ pub(super) fn concurrency(text: &str) -> Result<NonZeroUsize, String> {
     match at_least_one(text)? {
         n if n.get() <= MAX_CONCURRENCY => Ok(n),
         _ => Err(format!("the maximum is {MAX_CONCURRENCY}")),
+    }
+}
+
+/// Maximum of `--threads`: more than the cores of any machine.
+const MAX_THREADS: usize = 1024;
+
+/// Parses `N` or `auto`.
+pub(super) fn threads(text: &str) -> Result<ThreadCount, String> {
+    if text == "auto" {
+        return Ok(ThreadCount::Auto);
+    }
+    match at_least_one(text) {
+        Ok(number) if number.get() <= MAX_THREADS => Ok(ThreadCount::Fixed(number)),
+        Ok(_) => Err(format!("the maximum is {MAX_THREADS}")),
+        Err(_) => Err("expected a positive integer or auto".to_owned()),
     }
 }
 

@@ -1,9 +1,8 @@
 //! One attempt: sends a request and checks the response. The checks are above the transport
 //! so that simulated faults face the real ones.
 
-use std::future::Future;
 use std::io::Read;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -97,10 +96,7 @@ async fn request<T: Transport, S: BodyStore>(
     Option<T::Body>,
 ) {
     let options = &engine.options;
-    // Pinned on the stack: the future is large, and each call would move it.
-    let opening = pin!(engine.transport.open(attempt, wire));
-    let opened = head_in_time(opening, options.stall_timeout, wire).await;
-    let RawResponse { mut head, body } = match opened {
+    let RawResponse { mut head, body } = match open_in_time(engine, attempt, wire).await {
         Ok(response) => response,
         Err(error) => return (Err(error), None),
     };
@@ -292,13 +288,16 @@ fn unreadable_part(error: &std::io::Error) -> FetchError {
     }
 }
 
-/// Waits for the head. Time spent connecting does not count: it has its own timeout.
-async fn head_in_time<R>(
-    mut opening: Pin<&mut impl Future<Output = Result<R, FetchError>>>,
-    limit: Option<Duration>,
-    wire: &WireState,
-) -> Result<R, FetchError> {
-    let Some(limit) = limit else {
+/// Sends the request and waits for the head. Time spent connecting does not count: it has its own
+/// timeout. A function of its own, so that nothing of it takes memory while the body arrives.
+async fn open_in_time<T: Transport, S>(
+    engine: &Engine<T, S>,
+    attempt: &Attempt,
+    wire: &Arc<WireState>,
+) -> Result<RawResponse<T::Body>, FetchError> {
+    // Pinned on the stack: the future is large, and each call would move it.
+    let mut opening = pin!(engine.transport.open(attempt, wire));
+    let Some(limit) = engine.options.stall_timeout else {
         return opening.await;
     };
     let start = wire.started();

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::Version;
+
 use super::attempt_outcome::AttemptOutcome;
 use crate::model::{
     Feedback, FetchError, HostVerdict, ResponseHead, TimeLimit, WireState, deadline_after, now,
@@ -33,6 +35,7 @@ pub(super) fn feedback<B>(
         verdict,
         hold: hold.map(|wait| deadline_after(now, wait)),
         latency: took.saturating_sub(connect_time(wire)),
+        multiplexes: head.map(|head| head.version >= Version::HTTP_2),
     }
 }
 

@@ -28,12 +28,12 @@ mod response_digests;
 mod resume;
 mod shared;
 mod shutdown;
+mod threads;
 mod unwanted;
 mod worker;
 
 use std::sync::Arc;
 
-use futures::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::fetch::Transport;
@@ -73,9 +73,7 @@ pub(crate) async fn run<T: Transport, S: BodyStore>(
     let dropped = shutdown.abort_token().drop_guard();
     let engine = Arc::new(engine);
     let scheduler = Arc::clone(&engine.scheduler);
-    let workers: Vec<_> = (0..engine.options.worker_count())
-        .map(|_| tokio::spawn(worker::run(Arc::clone(&engine))))
-        .collect();
+    let workers = threads::start(&engine);
     let feed = tokio::spawn(feed::run(Arc::clone(&engine), batches, window));
     let time = tokio::spawn({
         let (scheduler, shutdown) = (Arc::clone(&scheduler), shutdown.clone());
@@ -86,10 +84,9 @@ pub(crate) async fn run<T: Transport, S: BodyStore>(
         }
     });
 
-    let workers = join_all(workers);
     tokio::pin!(workers);
-    let ends = tokio::select! {
-        ends = &mut workers => ends,
+    let ended = tokio::select! {
+        ended = &mut workers => ended,
         () = shutdown.stopped() => {
             scheduler.stop();
             workers.await
@@ -110,24 +107,16 @@ pub(crate) async fn run<T: Transport, S: BodyStore>(
         Ok(input_error) => (input_error, None),
         Err(error) => (None, Some(error)),
     };
-    let panic = ends
+    let panic = feed_error
         .into_iter()
-        .filter_map(Result::err)
-        .chain(feed_error)
         .chain(time.err())
-        .find_map(|error| error.try_into_panic().ok())
-        .map(|payload| panic_text(&*payload));
+        .find_map(threads::panic_of)
+        .or(ended.err());
     EngineExit {
         input_error,
         broken,
         panic,
     }
-}
-
-fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a task panicked".to_owned())
 }
 
 #[cfg(test)]

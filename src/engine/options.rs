@@ -7,9 +7,14 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 
 use crate::model::{CookieJar, ErrorText, ExpectedTypes, HashAlgorithm, MaxFailures, Sha256};
+use crate::schedule::WorkerThreads;
 
 /// Below this concurrency the limit is strict: no spare connections.
 const EXACT_BELOW: usize = 8;
+/// Workers per thread, as a multiple of its share of all requests.
+const WORKERS_PER_SHARE: (usize, usize) = (3, 2);
+/// Workers that each thread has at least, if there are as many requests.
+const MIN_WORKERS: usize = 512;
 /// Maximum pending connections beyond the concurrency limit.
 const MAX_SPARE_CONNECTIONS: usize = 64;
 
@@ -21,6 +26,9 @@ const MAX_SPARE_CONNECTIONS: usize = 64;
 pub struct EngineOptions {
     /// Maximum concurrent requests. 64 by default.
     pub concurrency: NonZeroUsize,
+    /// Threads that run requests, each with connections of its own: that of the caller and others.
+    /// 1 by default.
+    pub threads: NonZeroUsize,
     /// Method of every request, unless its input line sets another.
     pub method: Method,
     /// Whether requests have a body. Derived.
@@ -73,6 +81,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             concurrency: NonZeroUsize::MIN.saturating_add(63),
+            threads: NonZeroUsize::MIN,
             method: Method::GET,
             with_body: false,
             body_digest: None,
@@ -110,7 +119,14 @@ impl EngineOptions {
         }
     }
 
-    pub(super) fn worker_count(&self) -> usize {
-        self.concurrency.get() + self.spare_connections()
+    /// Returns the threads and how many workers each has. Idle workers take memory, so with several
+    /// threads none has enough for all requests at once when they are many.
+    pub(crate) fn worker_threads(&self) -> WorkerThreads {
+        let (all, count) = (self.concurrency.get(), self.threads.get());
+        let part = all * WORKERS_PER_SHARE.0 / (count * WORKERS_PER_SHARE.1);
+        WorkerThreads {
+            count,
+            most_per_thread: all.min(part.max(MIN_WORKERS)) + self.spare_connections(),
+        }
     }
 }

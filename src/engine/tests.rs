@@ -239,6 +239,7 @@ impl EngineBench {
             &self.schedule,
             &self.retry,
             self.options.concurrency,
+            self.options.worker_threads(),
             Arc::clone(&live),
         );
         let engine = Engine {

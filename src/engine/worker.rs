@@ -1,32 +1,46 @@
 //! A worker: takes leases from the scheduler and runs one attempt at a time.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::attempt_outcome::{AttemptOutcome, ReceivedBody};
+use super::body_target::BodyTarget;
 use super::finished_attempt::FinishedAttempt;
 use super::{Engine, attempt, finish};
 use crate::fetch::Transport;
-use crate::model::{Attempt, LiveStats, PartialBody, WireState, now};
+use crate::model::{Attempt, FetchError, LiveStats, PartialBody, WireState, now};
 use crate::schedule::{Lease, NextAction};
 use crate::store::BodyStore;
 
 /// A connection still pending after this time has lost its first packet or is being ignored: the
 /// first retransmission is sent after 1 s (RFC 6298 §2).
 const SLOW_CONNECT: Duration = Duration::from_secs(1);
+/// Leases of a worker before which it lets others run. By then the pool has some idle connections.
+const RAMP_UP_LEASES: u32 = 8;
 /// Time after the TLS handshake until other requests can share an HTTP/2 connection.
 const HTTP2_SETTLE_TIME: Duration = Duration::from_millis(20);
 
 /// Runs leases until none are left or the run ends early.
-pub(super) async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
+pub(super) async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>, thread: usize) {
     let shutdown = engine.shutdown.clone();
     let _alarm = shutdown.abort_on_panic();
     let work = async {
-        while let Some(next) = engine.scheduler.next().await {
+        let mut leases = 0..RAMP_UP_LEASES;
+        while let Some(next) = engine.scheduler.next(thread).await {
             match next {
-                NextAction::Run(lease) => run_lease(&engine, lease).await,
-                NextAction::Fail(attempt, error) => finish::reject(&engine, attempt, error).await,
+                NextAction::Run(lease) => {
+                    if leases.next().is_some() {
+                        let_others_run().await;
+                    }
+                    run_lease(&engine, lease).await;
+                }
+                // Boxed, because it is rare and its state would enlarge that of every worker.
+                NextAction::Fail(attempt, error) => {
+                    Box::pin(finish::reject(&engine, attempt, error)).await;
+                }
             }
         }
     };
@@ -78,13 +92,44 @@ async fn run_lease<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut l
     {
         attempt.set_jar_cookies(jar.header_for(attempt.url()));
     }
-    let start = now();
     attempt.number += 1;
     if std::mem::take(&mut attempt.again) {
         engine.live.count_retry();
     }
-    let useful = engine.live.useful_connections();
-    let wire = Arc::new(WireState::new(start).with_useful_connections(useful));
+    let (ended, result) = run_attempt(engine, attempt, &mut lease).await;
+    finish::finish(engine, lease, ended, result).await;
+}
+
+/// Lets the tasks that are ready run first. One of them returns the connection of the last request
+/// to the pool: a request that comes before it opens another one (hyper#4134), as long as the pool
+/// has no idle ones.
+async fn let_others_run() {
+    let mut is_first = true;
+    poll_fn(|context| {
+        if std::mem::take(&mut is_first) {
+            // Not `yield_now`: that would look for events of sockets first.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Runs an attempt to its end. A function of its own, so that nothing of it takes memory after that.
+async fn run_attempt<T: Transport, S: BodyStore>(
+    engine: &Engine<T, S>,
+    mut attempt: Box<Attempt>,
+    lease: &mut Lease,
+) -> (
+    FinishedAttempt,
+    Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FetchError>,
+) {
+    let start = now();
+    let wire = WireState::new(start)
+        .with_thread(lease.thread())
+        .with_useful_connections(engine.live.useful_connections());
+    let wire = Arc::new(wire);
     let mut seen = attempt::SeenResponse::default();
     let in_flight = InFlight::new(&engine.live, &attempt.shown_url(), &wire);
     let result = {
@@ -93,7 +138,7 @@ async fn run_lease<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut l
         if lease.is_first_connection() {
             let has_spare = engine.options.spare_connections() > 0;
             let is_tls = attempt.url().scheme() == "https";
-            run_first_at_host(running, &wire, &mut lease, has_spare, is_tls).await
+            run_first_at_host(running, &wire, lease, has_spare, is_tls).await
         } else {
             running.await
         }
@@ -113,7 +158,7 @@ async fn run_lease<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut l
         unwanted: seen.unwanted,
         wire,
     };
-    finish::finish(engine, lease, ended, result).await;
+    (ended, result)
 }
 
 /// Returns the partial body that this attempt resumes, if there is one. Only a plain GET without

@@ -66,8 +66,9 @@ impl ClientVariant {
 #[derive(Debug)]
 pub(super) struct RotatingClient {
     factory: ClientFactory,
-    /// The default variant is built at the start, the others when they are first needed.
-    now: [Mutex<Option<ClientGeneration>>; ClientVariant::COUNT],
+    /// For each thread: a connection is served by the thread that made it. The default variant of
+    /// the first is built at the start, the others when they are first needed.
+    now: Vec<[Mutex<Option<ClientGeneration>>; ClientVariant::COUNT]>,
     lenient: OnceLock<LenientClient>,
     tls_versions: Option<Arc<TlsVersions>>,
 }
@@ -93,13 +94,14 @@ struct ClientFactory {
 }
 
 impl RotatingClient {
-    /// Creates a client that keeps `idle_per_host` idle connections per host.
+    /// Creates clients for this many threads that keep `idle_per_host` idle connections per host.
     ///
     /// # Errors
     /// When certificates can't be read or options conflict.
     pub(super) fn new(
         options: &HttpOptions,
         idle_per_host: usize,
+        threads: usize,
         descriptors: &FdBudget,
         habits: &Arc<HostHabits>,
     ) -> Result<Self, TransportError> {
@@ -127,12 +129,12 @@ impl RotatingClient {
         };
         let clients = Self {
             factory,
-            now: Default::default(),
+            now: (0..threads).map(|_| Default::default()).collect(),
             lenient: OnceLock::new(),
             tls_versions,
         };
         // Reports conflicting options now, not at the first request.
-        clients.client(ClientVariant::default(), 0)?;
+        clients.client(ClientVariant::default(), 0, 0)?;
         Ok(clients)
     }
 
@@ -169,7 +171,7 @@ impl RotatingClient {
         self.lenient.get_or_init(|| self.factory.make_lenient())
     }
 
-    /// Returns the client for a request. `useful` is the number of connections that are in use or
+    /// Returns the client for a request of a thread. `useful` is the number of connections that are in use or
     /// will be used again.
     ///
     /// # Errors
@@ -177,9 +179,11 @@ impl RotatingClient {
     pub(super) fn client(
         &self,
         variant: ClientVariant,
+        thread: usize,
         useful: usize,
     ) -> Result<reqwest::Client, TransportError> {
-        let Some(now) = self.now.get(variant.index()) else {
+        let clients = self.now.get(thread);
+        let Some(now) = clients.and_then(|now| now.get(variant.index())) else {
             return Ok(self.factory.build(variant)?.client);
         };
         let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);

@@ -61,14 +61,19 @@ pub(crate) struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// Creates a transport whose connection pool keeps `idle_per_host` idle connections per host.
+    /// Creates a transport for this many threads, whose connection pools keep `idle_per_host` idle
+    /// connections per host.
     ///
     /// # Errors
     /// When certificates can't be read or options conflict.
-    pub(crate) fn new(options: HttpOptions, idle_per_host: usize) -> Result<Self, TransportError> {
+    pub(crate) fn new(
+        options: HttpOptions,
+        idle_per_host: usize,
+        threads: usize,
+    ) -> Result<Self, TransportError> {
         let descriptors = FdBudget::new();
         let habits = Arc::<HostHabits>::default();
-        let clients = RotatingClient::new(&options, idle_per_host, &descriptors, &habits)?;
+        let clients = RotatingClient::new(&options, idle_per_host, threads, &descriptors, &habits)?;
         let (origin_headers, cross_origin_headers) = header_sets(&options);
         let certificate = options.certificate.as_ref();
         let certificate = certificate.map(client_certificate::read).transpose()?;
@@ -245,7 +250,7 @@ impl HttpTransport {
         }
         let client = self
             .clients
-            .client(variant, wire.connections_of_use())
+            .client(variant, wire.thread(), wire.connections_of_use())
             .map_err(|error| FetchError::Protocol {
                 cause: Cause::from_error(error),
             })?;

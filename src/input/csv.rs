@@ -811,7 +811,7 @@ mod tests {
             ListEntry::Invalid(line) => line.columns.as_ref(),
             other => panic!("{other:?}"),
         };
-        columns.map(Columns::has_fields)
+        columns.map(Columns::as_json)
     }
 
     /// Spreadsheets write semicolons where a comma separates decimals.

@@ -13,6 +13,8 @@ pub(crate) struct Feedback {
     pub hold: Option<Instant>,
     /// Duration of the attempt without connecting.
     pub latency: Duration,
+    /// Whether it responded over HTTP/2; `None` without a response.
+    pub multiplexes: Option<bool>,
 }
 
 impl Feedback {
@@ -23,6 +25,7 @@ impl Feedback {
             verdict,
             hold: None,
             latency: Duration::ZERO,
+            multiplexes: None,
         }
     }
 }

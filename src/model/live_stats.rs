@@ -21,6 +21,7 @@ pub(crate) struct LiveStats {
     in_flight: AtomicU64,
     parked: AtomicU64,
     hosts: AtomicUsize,
+    running: AtomicUsize,
     retries: AtomicU64,
     bytes: AtomicU64,
     busy_us: AtomicU64,
@@ -291,12 +292,17 @@ impl LiveStats {
         self.hosts.store(hosts, Relaxed);
     }
 
-    /// Returns roughly how many connections the run can use: the number of requests in flight, or
-    /// of active hosts if that is more.
+    /// Sets the number of jobs that have a slot.
+    pub(crate) fn set_running(&self, jobs: usize) {
+        self.running.store(jobs, Relaxed);
+    }
+
+    /// Returns roughly how many connections the run can use: the number of jobs that have a slot,
+    /// or of active hosts if that is more. (Fewer requests are in flight, because some jobs are
+    /// between two requests and need their connections right after that.)
     #[must_use]
     pub(crate) fn useful_connections(&self) -> usize {
-        let requests = usize::try_from(self.in_flight()).unwrap_or(usize::MAX);
-        self.hosts.load(Relaxed).max(requests)
+        self.hosts.load(Relaxed).max(self.running.load(Relaxed))
     }
 
     /// Returns the number of parked attempts.

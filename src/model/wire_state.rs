@@ -51,6 +51,7 @@ const LATE_CLOCK: Duration = Duration::from_millis(500);
 pub(crate) struct WireState {
     start: Instant,
     of_use: usize,
+    thread: usize,
     connects: AtomicU64,
     connect_ended_ns: AtomicU64,
     connected: AtomicBool,
@@ -71,6 +72,7 @@ impl WireState {
         Self {
             start,
             of_use: 1,
+            thread: 0,
             connects: AtomicU64::new(0),
             connect_ended_ns: AtomicU64::new(0),
             connected: AtomicBool::new(false),
@@ -83,6 +85,18 @@ impl WireState {
             unheard: AtomicU8::new(0),
             proxy: OnceLock::new(),
         }
+    }
+
+    /// Sets the thread that runs the request.
+    #[must_use]
+    pub(crate) fn with_thread(self, thread: usize) -> Self {
+        Self { thread, ..self }
+    }
+
+    /// Returns the thread that runs the request: it can only use connections that were made there.
+    #[must_use]
+    pub(crate) fn thread(&self) -> usize {
+        self.thread
     }
 
     /// Sets how many connections the run could use when the request started.

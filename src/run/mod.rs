@@ -133,7 +133,7 @@ fn transport(config: &Config) -> Result<HttpTransport, TransportError> {
         http.ping = http.ping.min(window / 3);
     }
     let idle = config.schedule.per_host.max(config.engine.concurrency);
-    HttpTransport::new(http, idle.get())
+    HttpTransport::new(http, idle.get(), config.engine.threads.get())
 }
 
 /// Puts the simulated faults, if there are any, before the transport, and runs.
@@ -309,6 +309,7 @@ impl PreparedRun {
                 &self.config.schedule,
                 &self.config.retry,
                 self.config.engine.concurrency,
+                self.config.engine.worker_threads(),
                 Arc::clone(&self.live),
             ),
             options: self.config.engine,

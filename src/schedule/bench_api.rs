@@ -24,7 +24,7 @@ pub fn take_turns(hosts: usize, items: usize) -> usize {
     queue.input_ended();
     let answered = Feedback::from_verdict(HostVerdict::Answered);
     let mut ran = 0;
-    while let Turn::Run(ticket, _) = queue.next(now) {
+    while let Turn::Run(ticket, _) = queue.next(0, now) {
         queue.connected(&ticket, now);
         queue.release(&ticket, &answered, now);
         ran += 1;

@@ -39,6 +39,12 @@ impl Lease {
         self.attempt.take()
     }
 
+    /// Returns the thread that runs the attempt.
+    #[must_use]
+    pub(crate) fn thread(&self) -> usize {
+        self.ticket.map_or(0, |ticket| ticket.thread)
+    }
+
     /// Returns what was known of the host when this attempt started.
     #[must_use]
     pub(crate) fn start(&self) -> Option<StartSnapshot> {
@@ -57,7 +63,7 @@ impl Lease {
         self.resume_counting();
         if let Some(ticket) = self.ticket {
             self.scheduler
-                .update(|queue, now| queue.connected(&ticket, now));
+                .update(|state, now| state.queue.connected(&ticket, now));
         }
     }
 
@@ -66,22 +72,23 @@ impl Lease {
     pub(crate) fn stop_counting(&mut self) {
         if !self.is_uncounted {
             self.is_uncounted = true;
-            self.scheduler.update(|queue, _| queue.stop_counting());
+            self.scheduler
+                .update(|state, _| state.queue.stop_counting());
         }
     }
 
     /// Counts against the total limit again.
     pub(crate) fn resume_counting(&mut self) {
         if std::mem::take(&mut self.is_uncounted) {
-            self.scheduler.update(|queue, _| queue.resume_counting());
+            self.scheduler
+                .update(|state, _| state.queue.resume_counting());
         }
     }
 
     /// Releases the slot and parks the attempt until `until`. It is then queued ahead of the new
     /// attempts at its host, which need not be the host that it failed at.
     pub(crate) fn park(mut self, attempt: Box<Attempt>, until: Instant, feedback: &Feedback) {
-        self.update_weight(&attempt);
-        self.give_back(feedback, |queue, _| {
+        self.give_back(feedback, attempt.heap_bytes(), |queue, _| {
             let host = queue.intern_host(HostKey::key_str(attempt.url()));
             queue.park(host, attempt, until);
         });
@@ -90,8 +97,7 @@ impl Lease {
     /// Releases the slot and queues the attempt ahead of the new ones at its host, which need not
     /// be the host that it came from.
     pub(crate) fn requeue(mut self, attempt: Box<Attempt>, feedback: &Feedback) {
-        self.update_weight(&attempt);
-        self.give_back(feedback, |queue, now| {
+        self.give_back(feedback, attempt.heap_bytes(), |queue, now| {
             let host = queue.intern_host(HostKey::key_str(attempt.url()));
             queue.push_returned(host, attempt, now);
         });
@@ -99,53 +105,42 @@ impl Lease {
 
     /// Releases the slot: the job is settled.
     pub(crate) fn release(mut self, feedback: &Feedback) {
-        self.give_back(feedback, |_, _| {});
+        self.give_back(feedback, 0, |_, _| {});
     }
 
-    /// Accounts for the heap bytes that the attempt gained while it ran.
-    fn update_weight(&mut self, attempt: &Attempt) {
-        let before = std::mem::take(&mut self.weight);
-        let after = attempt.heap_bytes();
-        if after != before {
-            self.scheduler.weigh(after, before);
-        }
-    }
-
-    /// Releases the slot, after `change` has put the attempt where it goes next.
+    /// Releases the slot, after `change` has put the attempt where it goes next. `weight` is what
+    /// remains of it in the queue, in heap bytes.
     fn give_back(
         &mut self,
         feedback: &Feedback,
+        weight: usize,
         change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant),
     ) {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
         let is_uncounted = std::mem::take(&mut self.is_uncounted);
-        let weight = std::mem::take(&mut self.weight);
-        if weight > 0 {
-            self.scheduler.weigh(0, weight);
-        }
         // No worker is woken for the freed slot: the one that frees it asks for its next lease at
         // once, and wakes another worker if there is more to do.
-        self.scheduler.update_no_wake(|queue, now| {
+        self.scheduler.update_no_wake(|state, now| {
+            state.change_weight(self.weight, weight);
             if is_uncounted {
-                queue.resume_counting();
+                state.queue.resume_counting();
             }
-            change(queue, now);
-            queue.release(&ticket, feedback, now);
+            change(&mut state.queue, now);
+            state.queue.release(&ticket, feedback, now);
         });
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        let thread = self.thread();
         if self.ticket.is_some() {
-            self.give_back(
-                &Feedback::from_verdict(HostVerdict::Inconclusive),
-                |_, _| {},
-            );
+            let feedback = Feedback::from_verdict(HostVerdict::Inconclusive);
+            self.give_back(&feedback, 0, |_, _| {});
             // This worker may be gone, so wake another one for the slot.
-            self.scheduler.work.notify_one();
+            self.scheduler.wake(thread);
         }
     }
 }

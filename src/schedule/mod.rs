@@ -89,6 +89,15 @@ const MAX_AHEAD_BYTES: usize = 32 << 20;
 #[derive(Debug)]
 pub(crate) struct SchedulerStopped;
 
+/// The threads that run attempts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WorkerThreads {
+    /// Their number, at least 1.
+    pub count: usize,
+    /// Maximum attempts that each can run at once.
+    pub most_per_thread: usize,
+}
+
 /// What a worker does next.
 #[derive(Debug)]
 pub(crate) enum NextAction {
@@ -104,8 +113,8 @@ pub(crate) struct Scheduler {
     state: Mutex<SchedulerState>,
     live: Arc<LiveStats>,
     look_ahead: usize,
-    /// Notified when something becomes runnable, or nothing more will.
-    work: Notify,
+    /// For each thread: notified when something becomes runnable there, or nothing more will.
+    work: Vec<Notify>,
     /// Notified when the feed may push again.
     room: Notify,
     /// Notified when the earliest timer changes.
@@ -119,6 +128,8 @@ struct SchedulerState {
     weight: usize,
     stopped: bool,
     feed_waits: bool,
+    /// For each thread: whether a worker was woken and has not yet asked for its next action.
+    woken: Vec<bool>,
     /// The time until which `run_timers` sleeps.
     timer: Option<Instant>,
 }
@@ -131,6 +142,7 @@ impl Scheduler {
         options: &ScheduleOptions,
         retry: &RetryPolicy,
         total: NonZeroUsize,
+        threads: WorkerThreads,
         live: Arc<LiveStats>,
     ) -> Arc<Self> {
         let rules = rules(options, retry, total);
@@ -139,15 +151,18 @@ impl Scheduler {
             .map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
         Arc::new(Self {
             state: Mutex::new(SchedulerState {
-                queue: HostQueue::new(rules, rate).with_limits(Arc::clone(&options.hosts)),
+                queue: HostQueue::new(rules, rate)
+                    .with_limits(Arc::clone(&options.hosts))
+                    .with_threads(threads.count, threads.most_per_thread),
                 weight: 0,
                 stopped: false,
                 feed_waits: false,
+                woken: vec![false; threads.count],
                 timer: None,
             }),
             live,
             look_ahead: options.look_ahead.get(),
-            work: Notify::new(),
+            work: (0..threads.count).map(|_| Notify::new()).collect(),
             room: Notify::new(),
             timer: Notify::new(),
         })
@@ -159,30 +174,36 @@ impl Scheduler {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the queue and notifies everything that waits for the change.
-    fn update<R>(&self, change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant) -> R) -> R {
-        let (result, has_turn) = self.update_no_wake(change);
-        if has_turn {
-            self.work.notify_one();
+    /// Changes the state and notifies everything that waits for the change.
+    fn update<R>(&self, change: impl FnOnce(&mut SchedulerState, Instant) -> R) -> R {
+        let (result, thread) = self.update_state(change, SchedulerState::thread_to_wake);
+        if let Some(thread) = thread {
+            self.wake(thread);
         }
         result
     }
 
     /// Like [`update`](Self::update), but wakes no worker, because the caller is about to call
-    /// `next`. Also returns whether there may be work.
-    fn update_no_wake<R>(
+    /// `next`.
+    fn update_no_wake<R>(&self, change: impl FnOnce(&mut SchedulerState, Instant) -> R) -> R {
+        self.update_state(change, |_, _| ()).0
+    }
+
+    fn update_state<R, W>(
         &self,
-        change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant) -> R,
-    ) -> (R, bool) {
+        change: impl FnOnce(&mut SchedulerState, Instant) -> R,
+        to_wake: impl FnOnce(&mut SchedulerState, Instant) -> W,
+    ) -> (R, W) {
         let now = now();
         let mut state = self.lock();
-        let result = change(&mut state.queue, now);
-        let has_turn = state.queue.may_have_work(now);
+        let result = change(&mut state, now);
+        let to_wake = to_wake(&mut state, now);
         let has_room = state.feed_waits && !self.is_full_of(&state);
         let timer_changed = state.timer_changed(now);
         let changes = state.queue.take_changes();
         self.live.set_parked(state.queue.parked());
         self.live.set_active_hosts(state.queue.active_hosts());
+        self.live.set_running(state.queue.running());
         if state.queue.is_tail() {
             self.live.set_waiting(|| stragglers(&state.queue));
         }
@@ -195,7 +216,19 @@ impl Scheduler {
             self.room.notify_one();
         }
         log(&changes);
-        (result, has_turn)
+        (result, to_wake)
+    }
+
+    /// Wakes a worker of a thread.
+    fn wake(&self, thread: usize) {
+        if let Some(work) = self.work.get(thread) {
+            work.notify_one();
+        }
+    }
+
+    /// Wakes all workers.
+    fn wake_all(&self) {
+        self.work.iter().for_each(Notify::notify_waiters);
     }
 
     /// Whether the look-ahead is full, so that the next push waits.
@@ -215,82 +248,69 @@ impl Scheduler {
         self.lock().weight >= MAX_AHEAD_BYTES * 2
     }
 
-    fn weigh(&self, more: usize, less: usize) {
-        let mut state = self.lock();
-        state.weight = (state.weight + more).saturating_sub(less);
-    }
-
     /// Queues an attempt; waits while the look-ahead is full.
     ///
     /// # Errors
     /// [`SchedulerStopped`] after [`stop`](Self::stop).
     pub(crate) async fn push(&self, attempt: Box<Attempt>) -> Result<(), SchedulerStopped> {
+        let mut attempt = Some(attempt);
         loop {
             let room = self.room.notified();
-            let has_room = {
-                let mut state = self.lock();
-                if state.stopped {
-                    return Err(SchedulerStopped);
-                }
-                state.feed_waits = self.is_full_of(&state);
-                if !state.feed_waits {
+            let is_stopped = self.update(|state, now| {
+                state.feed_waits = self.is_full_of(state);
+                let is_pushed = !state.feed_waits && !state.stopped;
+                if let Some(attempt) = attempt.take_if(|_| is_pushed) {
                     state.weight += attempt.heap_bytes();
+                    let host = state.queue.intern_host(HostKey::key_str(attempt.url()));
+                    state.queue.push(host, attempt, now);
                 }
-                !state.feed_waits
-            };
-            // Only the feed pushes, so the room cannot be taken in between.
-            if has_room {
-                self.update(|queue, now| {
-                    let host = queue.intern_host(HostKey::key_str(attempt.url()));
-                    queue.push(host, attempt, now);
-                });
-                return Ok(());
+                state.stopped
+            });
+            match (&attempt, is_stopped) {
+                (None, _) => return Ok(()),
+                (Some(_), true) => return Err(SchedulerStopped),
+                (Some(_), false) => room.await,
             }
-            room.await;
         }
     }
 
     /// Parks an attempt that was handed out as [`NextAction::Fail`] until `until`. It is then
     /// queued ahead of the new attempts at its host.
     pub(crate) fn park(&self, attempt: Box<Attempt>, until: Instant) {
-        self.weigh(attempt.heap_bytes(), 0);
-        self.update(|queue, _| {
-            let host = queue.intern_host(HostKey::key_str(attempt.url()));
-            queue.park(host, attempt, until);
+        self.update(|state, _| {
+            state.weight += attempt.heap_bytes();
+            let host = state.queue.intern_host(HostKey::key_str(attempt.url()));
+            state.queue.park(host, attempt, until);
         });
     }
 
     /// Marks the input as ended: nothing will be pushed any more.
     pub(crate) fn input_ended(&self) {
         self.lock().queue.input_ended();
-        self.work.notify_one();
+        // Only if all is done has a waiting worker to notice it, whichever that is.
+        self.wake(0);
     }
 
     /// Stops handing out leases. Running attempts may finish.
     pub(crate) fn stop(&self) {
         self.lock().stopped = true;
-        self.work.notify_waiters();
+        self.wake_all();
         self.room.notify_one();
     }
 
-    /// Waits for the next action; `None` when there will be no more.
-    pub(crate) async fn next(self: &Arc<Self>) -> Option<NextAction> {
+    /// Waits for the next action of a thread; `None` when there will be no more.
+    pub(crate) async fn next(self: &Arc<Self>, thread: usize) -> Option<NextAction> {
+        let work = self.work.get(thread)?;
         loop {
             // Created before the check, so that a notification in between is not lost.
-            let work = self.work.notified();
-            if self.lock().stopped {
-                return None;
-            }
-            match self.update(HostQueue::next) {
+            let work = work.notified();
+            match self.update(|state, now| state.next(thread, now))? {
                 Turn::Run(ticket, attempt) => {
                     return Some(NextAction::Run(Lease::new(self, ticket, attempt)));
                 }
-                Turn::Fail(attempt, error) => {
-                    self.weigh(0, attempt.heap_bytes());
-                    return Some(NextAction::Fail(attempt, error));
-                }
+                Turn::Fail(attempt, error) => return Some(NextAction::Fail(attempt, error)),
                 Turn::Done => {
-                    self.work.notify_waiters();
+                    self.wake_all();
                     return None;
                 }
                 Turn::WaitUntil(_) | Turn::WaitForSlot | Turn::WaitForInput => {}
@@ -314,7 +334,7 @@ impl Scheduler {
                 Some(due) => tokio::select! {
                     () = changed => {}
                     () = tokio::time::sleep_until(due.into()) => {
-                        self.update(HostQueue::unpark_due);
+                        self.update(|state, now| state.queue.unpark_due(now));
                     }
                 },
             }
@@ -323,6 +343,34 @@ impl Scheduler {
 }
 
 impl SchedulerState {
+    /// Decides what a thread does next; `None` after a stop.
+    fn next(&mut self, thread: usize, now: Instant) -> Option<Turn<Box<Attempt>>> {
+        if let Some(woken) = self.woken.get_mut(thread) {
+            *woken = false;
+        }
+        if self.stopped {
+            return None;
+        }
+        let turn = self.queue.next(thread, now);
+        if let Turn::Fail(attempt, _) = &turn {
+            self.change_weight(attempt.heap_bytes(), 0);
+        }
+        Some(turn)
+    }
+
+    /// Returns the thread of which a worker has to be woken. One that was woken already wakes
+    /// the next one if there is still work then.
+    fn thread_to_wake(&mut self, now: Instant) -> Option<usize> {
+        let thread = self.queue.next_thread(now)?;
+        let woken = self.woken.get_mut(thread)?;
+        (!std::mem::replace(woken, true)).then_some(thread)
+    }
+
+    /// Replaces the heap bytes of an attempt.
+    fn change_weight(&mut self, before: usize, after: usize) {
+        self.weight = (self.weight + after).saturating_sub(before);
+    }
+
     /// Updates the next timer and returns whether `run_timers` has to wake up earlier for it.
     fn timer_changed(&mut self, now: Instant) -> bool {
         let next = self.queue.next_timer(now);
@@ -408,6 +456,11 @@ mod tests {
         Box::new(attempt)
     }
 
+    const ONE_THREAD: WorkerThreads = WorkerThreads {
+        count: 1,
+        most_per_thread: usize::MAX,
+    };
+
     fn scheduler(per_host: usize, look_ahead: usize) -> Arc<Scheduler> {
         let options = ScheduleOptions {
             per_host: PerHostLimit::Fixed(NonZeroUsize::new(per_host).unwrap()),
@@ -415,11 +468,17 @@ mod tests {
             ..ScheduleOptions::default()
         };
         let total = NonZeroUsize::new(100).unwrap();
-        Scheduler::new(&options, &RetryPolicy::default(), total, Arc::default())
+        Scheduler::new(
+            &options,
+            &RetryPolicy::default(),
+            total,
+            ONE_THREAD,
+            Arc::default(),
+        )
     }
 
     async fn lease(scheduler: &Arc<Scheduler>) -> Lease {
-        match scheduler.next().await {
+        match scheduler.next(0).await {
             Some(NextAction::Run(lease)) => lease,
             other => panic!("{other:?}"),
         }
@@ -454,7 +513,7 @@ mod tests {
         assert_eq!(again.take().unwrap().url().path(), "/1");
         assert!(now() >= start + Duration::from_secs(5));
         again.release(&answered());
-        assert!(scheduler.next().await.is_none());
+        assert!(scheduler.next(0).await.is_none());
         clock.abort();
     }
 
@@ -481,7 +540,7 @@ mod tests {
         let held = lease(&scheduler).await;
         let waiting = tokio::spawn({
             let scheduler = Arc::clone(&scheduler);
-            async move { scheduler.next().await.is_none() }
+            async move { scheduler.next(0).await.is_none() }
         });
         tokio::time::sleep(Duration::from_secs(1)).await;
         scheduler.stop();

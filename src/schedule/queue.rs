@@ -1,8 +1,9 @@
 //! The queues of all hosts, and the decision which host is next. Pure: the clock is passed in.
 
 mod host;
+mod rings;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,10 +19,15 @@ use super::tuning::pace::MAX_CATCH_UP;
 
 #[cfg(doc)]
 use host::TURN_QUANTUM_US;
-use host::{HostPlacement, QueuedHost, TurnKey};
+use host::{HostPlacement, QueuedHost};
+use rings::TurnRings;
 
 /// Maximum hosts scanned for one that is below its fair share.
 const MAX_HOSTS_SCANNED: usize = 16;
+/// With fewer hosts per thread than this, all threads serve each host that speaks HTTP/1.1 and runs
+/// at least this part of the requests that a thread can have on average.
+const HOSTS_PER_THREAD: usize = 2;
+const SHARED_FROM: usize = 4;
 /// Maximum idle hosts, kept only for what was learned of them.
 const MAX_IDLE_HOSTS: usize = 65_536;
 
@@ -34,6 +40,8 @@ pub(super) struct HostId(usize);
 pub(super) struct Ticket {
     /// The host of the item.
     pub host: HostId,
+    /// The thread that runs the item.
+    pub thread: usize,
     /// The state of the host at the start.
     pub start: StartSnapshot,
     /// Slot time charged to the host in advance, in microseconds.
@@ -83,7 +91,7 @@ pub(super) struct HostQueue<T> {
     hosts: Vec<Option<QueuedHost<T>>>,
     free: Vec<usize>,
     /// Hosts that can run an item, in the order of their turns.
-    ring: BTreeSet<TurnKey>,
+    rings: TurnRings,
     /// The virtual time of the fair queue, in microseconds of slot time.
     clock: u64,
     sequence: u64,
@@ -93,8 +101,6 @@ pub(super) struct HostQueue<T> {
     queued: usize,
     parked: usize,
     running: usize,
-    /// Hosts with a running item.
-    active: usize,
     /// Running items that do not count against the total limit.
     uncounted: usize,
     idle: usize,
@@ -116,7 +122,7 @@ impl<T> HostQueue<T> {
             last_interned: 0,
             hosts: Vec::new(),
             free: Vec::new(),
-            ring: BTreeSet::new(),
+            rings: TurnRings::new(1, usize::MAX),
             clock: 0,
             sequence: 0,
             failing: VecDeque::new(),
@@ -124,7 +130,6 @@ impl<T> HostQueue<T> {
             queued: 0,
             parked: 0,
             running: 0,
-            active: 0,
             uncounted: 0,
             idle: 0,
             started: 0,
@@ -137,6 +142,15 @@ impl<T> HostQueue<T> {
     #[must_use]
     pub(super) fn with_limits(self, limits: Arc<HostLimits>) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Sets the number of threads that run items, and how many each can run at once.
+    #[must_use]
+    pub(super) fn with_threads(self, threads: usize, most_per_thread: usize) -> Self {
+        Self {
+            rings: TurnRings::new(threads, most_per_thread),
+            ..self
+        }
     }
 
     /// Returns the number of items: queued, parked or running.
@@ -155,6 +169,12 @@ impl<T> HostQueue<T> {
     #[must_use]
     pub(super) fn parked(&self) -> usize {
         self.parked
+    }
+
+    /// Returns the number of running items.
+    #[must_use]
+    pub(super) fn running(&self) -> usize {
+        self.running
     }
 
     /// Returns the number of hosts that had a start and still have items.
@@ -179,11 +199,14 @@ impl<T> HostQueue<T> {
             .chain(queued.map(|item| (item, None)))
     }
 
-    /// Whether [`next`](Self::next) may have work now. An estimate: only `next` knows.
+    /// Returns the thread for which [`next`](Self::next) may have work now. An estimate: only
+    /// `next` knows.
     #[must_use]
-    pub(super) fn may_have_work(&self, now: Instant) -> bool {
-        let can_run = !self.ring.is_empty() && self.has_slot() && self.rate_wait(now).is_none();
-        can_run || !self.failing.is_empty()
+    pub(super) fn next_thread(&self, now: Instant) -> Option<usize> {
+        let can_run = self.has_slot() && self.rate_wait(now).is_none();
+        let next = can_run.then(|| self.rings.next_thread(self.rules.total.get()));
+        // Any thread can fail an item.
+        next.flatten().or((!self.failing.is_empty()).then_some(0))
     }
 
     fn has_slot(&self) -> bool {
@@ -197,7 +220,7 @@ impl<T> HostQueue<T> {
     /// Returns the next time at which the passing of time alone may make an item runnable.
     #[must_use]
     pub(super) fn next_timer(&self, now: Instant) -> Option<Instant> {
-        let rate = self.rate_wait(now).filter(|_| !self.ring.is_empty());
+        let rate = self.rate_wait(now).filter(|_| !self.rings.is_empty());
         self.timers.first().into_iter().chain(rate).min()
     }
 
@@ -309,7 +332,7 @@ impl<T> HostQueue<T> {
         // If all slots are taken, this host can only grow at the expense of others.
         let (may_grow_to, has_slot) = (self.fair_share(), self.has_slot());
         let mut learned = Vec::new();
-        let mut ended = 0;
+        let (mut ended, mut home) = (false, None);
         if let Some(host) = self.host_mut(id) {
             let load = Load {
                 running: host.running,
@@ -319,11 +342,13 @@ impl<T> HostQueue<T> {
             let took = now.saturating_duration_since(ticket.start.at).as_micros();
             host.charge(u64::try_from(took).unwrap_or(u64::MAX), ticket.charged);
             host.observe_connections(&feedback.verdict);
+            host.multiplexes = feedback.multiplexes.or(host.multiplexes);
             if host.running <= host.connections {
                 host.turn_number = sequence;
             }
             host.running -= 1;
-            ended = usize::from(host.running == 0);
+            home = host.home;
+            ended = host.running == 0;
             if let Some(control) = &mut host.control {
                 let end = RequestEnd {
                     start: ticket.start,
@@ -335,7 +360,10 @@ impl<T> HostQueue<T> {
             }
             self.running -= 1;
         }
-        self.active -= ended;
+        self.rings.record_end(ticket.thread);
+        if ended {
+            self.rings.record_idle(home);
+        }
         self.move_in_ring(id);
         self.record_changes(id, learned);
         self.reschedule_host(id, now);
@@ -384,15 +412,17 @@ impl<T> HostQueue<T> {
         }
     }
 
-    /// Decides what to do next.
-    pub(super) fn next(&mut self, now: Instant) -> Turn<T> {
+    /// Decides what a thread does next.
+    pub(super) fn next(&mut self, thread: usize, now: Instant) -> Turn<T> {
         self.unpark_due(now);
         if let Some((item, error)) = self.next_failing(now) {
             return Turn::Fail(item, error);
         }
-        if self.has_slot() && self.rate_wait(now).is_none() {
-            while let Some(id) = self.next_in_ring() {
-                if let Some((ticket, item)) = self.start(id, now) {
+        let total = self.rules.total.get();
+        let can_run = self.has_slot() && self.rate_wait(now).is_none();
+        if can_run && self.rings.may_start(thread, total) {
+            while let Some(id) = self.next_in_ring(thread) {
+                if let Some((ticket, item)) = self.start(id, thread, now) {
                     return Turn::Run(ticket, item);
                 }
             }
@@ -404,22 +434,22 @@ impl<T> HostQueue<T> {
     /// Most hosts in the ring also have running items, so the larger of both counts approximates
     /// their union.
     fn fair_share(&self) -> usize {
-        (self.rules.total.get() / self.active.max(self.ring.len()).max(1)).max(1)
+        (self.rules.total.get() / self.rings.demand().max(1)).max(1)
     }
 
     /// Takes the next host from the ring. A host at its fair share lets others go first: slow hosts
     /// keep their slots longer, and would soon have them all.
-    fn next_in_ring(&mut self) -> Option<usize> {
+    fn next_in_ring(&mut self, thread: usize) -> Option<usize> {
         let share = self.fair_share();
-        let has_less = |tag: &&TurnKey| {
+        let mut turns = self.rings.in_order(thread).take(MAX_HOSTS_SCANNED);
+        let first = turns.next()?;
+        let next = std::iter::once(first).chain(turns).find(|(_, tag)| {
             let host = self.hosts.get(tag.host).and_then(Option::as_ref);
             host.is_none_or(|host| host.running < share)
-        };
-        let first = *self.ring.first()?;
-        let next = self.ring.iter().take(MAX_HOSTS_SCANNED).find(has_less);
-        let next = next.copied().unwrap_or(first);
-        self.ring.remove(&next);
-        self.clock = self.clock.max(first.spent);
+        });
+        let (ring, next) = next.unwrap_or(first);
+        self.rings.remove(ring, &next);
+        self.clock = self.clock.max(first.1.spent);
         Some(next.host)
     }
 
@@ -428,11 +458,11 @@ impl<T> HostQueue<T> {
         let Some(host) = self.host_mut(id) else {
             return;
         };
-        if let HostPlacement::Ring(tag) = host.place {
+        if let HostPlacement::Ring(ring, tag) = host.place {
             let moved = host.turn_key(id);
-            host.place = HostPlacement::Ring(moved);
-            self.ring.remove(&tag);
-            self.ring.insert(moved);
+            host.place = HostPlacement::Ring(ring, moved);
+            self.rings.remove(ring, &tag);
+            self.rings.insert(ring, moved);
         }
     }
 
@@ -458,8 +488,9 @@ impl<T> HostQueue<T> {
         None
     }
 
-    fn start(&mut self, id: usize, now: Instant) -> Option<(Ticket, T)> {
+    fn start(&mut self, id: usize, thread: usize, now: Instant) -> Option<(Ticket, T)> {
         let rules = self.rules_of(id);
+        let has_threads = self.rings.threads() > 1;
         let mut learned = Vec::new();
         let host = self.host_mut(id)?;
         host.place = HostPlacement::Nowhere;
@@ -468,10 +499,14 @@ impl<T> HostQueue<T> {
             self.reschedule_host(id, now);
             return None;
         };
+        if has_threads {
+            host.home.get_or_insert(thread);
+        }
+        let home = host.home;
         let charged = host.usual;
         host.spent = host.spent.saturating_add(charged);
         host.running += 1;
-        let begun = usize::from(host.running == 1);
+        let is_begun = host.running == 1;
         let first = usize::from(host.control.is_none());
         let control = host
             .control
@@ -479,7 +514,10 @@ impl<T> HostQueue<T> {
         let start = control.record_start(now, &mut |change| learned.push(change));
         self.queued -= 1;
         self.running += 1;
-        self.active += begun;
+        if is_begun {
+            self.rings.record_active(home);
+        }
+        self.rings.record_start(thread);
         self.started += first;
         if let Some(rate) = &mut self.rate {
             rate.record_start(now);
@@ -489,6 +527,7 @@ impl<T> HostQueue<T> {
         let host = HostId(id);
         let ticket = Ticket {
             host,
+            thread,
             start,
             charged,
         };
@@ -510,6 +549,7 @@ impl<T> HostQueue<T> {
     /// given up, on a timer if it has to wait.
     fn reschedule_host(&mut self, id: usize, now: Instant) {
         let (clock, sequence) = (self.clock, self.sequence + 1);
+        let shared_from = self.shared_from();
         let Some(host) = self.host_mut(id) else {
             return;
         };
@@ -532,9 +572,12 @@ impl<T> HostQueue<T> {
                 }
                 host.turn_number = sequence;
                 let tag = host.turn_key(id);
-                host.place = HostPlacement::Ring(tag);
+                // HTTP/2 needs only one connection, which one thread has.
+                let is_shared = host.running >= shared_from && host.multiplexes == Some(false);
+                let ring = host.home.filter(|_| !is_shared);
+                host.place = HostPlacement::Ring(ring, tag);
                 self.sequence = sequence;
-                self.ring.insert(tag);
+                self.rings.insert(ring, tag);
             }
             Admission::Rejected => {
                 host.place = HostPlacement::Failing;
@@ -542,6 +585,17 @@ impl<T> HostQueue<T> {
             }
             Admission::At(at) => self.wake_at(id, at),
         }
+    }
+
+    /// Returns from how many running items on all threads serve a host. With few on each, a thread
+    /// sleeps between any two, which costs more than it gains.
+    fn shared_from(&self) -> usize {
+        let threads = self.rings.threads();
+        if self.rings.demand() >= HOSTS_PER_THREAD * threads {
+            // Each thread has enough to do with its own.
+            return usize::MAX;
+        }
+        self.rules.total.get() / (threads * SHARED_FROM)
     }
 
     fn wake_at(&mut self, id: usize, at: Instant) {

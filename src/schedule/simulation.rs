@@ -109,7 +109,7 @@ impl Simulation {
             for (_, change) in queue.take_changes() {
                 outcome.changes.push(format!("{now:.2} {change}"));
             }
-            let wake = match queue.next(at(now)) {
+            let wake = match queue.next(0, at(now)) {
                 Turn::Run(ticket, job) => {
                     outcome.requests += 1;
                     in_flight += 1;

@@ -104,6 +104,8 @@ mod stop;
 mod streams;
 /// The program under test, and servers to run it against.
 mod support;
+/// `--threads`.
+mod threads;
 /// `--timeline`.
 mod timeline;
 /// Valid and invalid certificates.

@@ -96,7 +96,7 @@ fn answers() {
     let runtime = runtime.enable_all().build().unwrap();
     let transport = {
         let _inside = runtime.enter();
-        HttpTransport::new(options, 0).unwrap()
+        HttpTransport::new(options, 0, 1).unwrap()
     };
     let bench = AnswerBench {
         engine: engine(transport),

@@ -36,6 +36,7 @@ fn engine<T: Transport>(transport: T) -> Engine<T, DiscardStore> {
         &ScheduleOptions::default(),
         &retry,
         options.concurrency,
+        options.worker_threads(),
         Arc::clone(&live),
     );
     Engine {

@@ -53,6 +53,11 @@ pub(super) struct QueuedHost<T> {
     /// The earliest timer set to reconsider the host itself.
     pub wake: Option<Instant>,
     pub place: HostPlacement,
+    /// The thread that has its connections; `None` before the first start, and if there is only one
+    /// thread.
+    pub home: Option<usize>,
+    /// Whether its last response came over HTTP/2; `None` before the first one.
+    pub multiplexes: Option<bool>,
     pub is_idle: bool,
     /// Created at the first start, because a list may name millions of hosts.
     pub control: Option<Box<HostControl>>,
@@ -62,7 +67,8 @@ pub(super) struct QueuedHost<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HostPlacement {
     Nowhere,
-    Ring(TurnKey),
+    /// In the ring of this thread, or in the shared one.
+    Ring(Option<usize>, TurnKey),
     Failing,
 }
 
@@ -81,6 +87,8 @@ impl<T> QueuedHost<T> {
             timers: 0,
             wake: None,
             place: HostPlacement::Nowhere,
+            home: None,
+            multiplexes: None,
             is_idle: false,
             control: None,
         }

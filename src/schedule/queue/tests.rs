@@ -62,7 +62,7 @@ fn given_up_reason(error: &FetchError) -> &GiveUpReason {
 
 impl<T: std::fmt::Debug> HostQueue<T> {
     fn run(&mut self, now: Instant) -> (Ticket, T) {
-        match self.next(now) {
+        match self.next(0, now) {
             Turn::Run(ticket, item) => (ticket, item),
             other => panic!("{other:?}"),
         }
@@ -100,7 +100,7 @@ fn a_new_host_gets_one_request_until_it_is_connected() {
     }
     let (ticket, _) = queue.run(now);
     assert!(ticket.start.cold);
-    assert!(matches!(queue.next(now), Turn::WaitForSlot));
+    assert!(matches!(queue.next(0, now), Turn::WaitForSlot));
     queue.connected(&ticket, now);
     assert!(!queue.run(now).0.start.cold);
     queue.run(now);
@@ -121,16 +121,16 @@ fn a_held_host_costs_the_others_nothing() {
     let (fast, item) = queue.run(now);
     assert_eq!(item, 3);
     queue.release(&fast, &answered(), now);
-    assert!(matches!(queue.next(now), Turn::WaitUntil(_)));
-    assert!(matches!(queue.next(later - MS), Turn::WaitUntil(at) if at == later));
+    assert!(matches!(queue.next(0, now), Turn::WaitUntil(_)));
+    assert!(matches!(queue.next(0, later - MS), Turn::WaitUntil(at) if at == later));
     let (slow, item) = queue.run(later);
     assert_eq!(item, 1);
-    assert!(matches!(queue.next(later), Turn::WaitForSlot));
+    assert!(matches!(queue.next(0, later), Turn::WaitForSlot));
     queue.release(&slow, &answered(), later);
     let (slow, item) = queue.run(later);
     assert_eq!(item, 2);
     queue.release(&slow, &answered(), later);
-    assert!(matches!(queue.next(later), Turn::Done));
+    assert!(matches!(queue.next(0, later), Turn::Done));
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn the_interval_of_a_host_is_kept_when_it_has_no_items() {
     let (ticket, _) = queue.run(now);
     queue.release(&ticket, &answered(), now);
     queue.add("a", 2, now);
-    assert!(matches!(queue.next(now), Turn::WaitUntil(at) if at == now + SECOND));
+    assert!(matches!(queue.next(0, now), Turn::WaitUntil(at) if at == now + SECOND));
     assert_eq!(queue.run(now + SECOND).1, 2);
 }
 
@@ -201,7 +201,7 @@ fn an_unlimited_interval_does_not_overflow() {
     queue.add("a", 2, now);
     let (ticket, _) = queue.run(now);
     queue.connected(&ticket, now);
-    assert!(matches!(queue.next(now), Turn::WaitUntil(_)));
+    assert!(matches!(queue.next(0, now), Turn::WaitUntil(_)));
 }
 
 #[test]
@@ -211,8 +211,8 @@ fn a_total_rate_holds_across_hosts() {
     queue.add("a", 1, now);
     queue.add("b", 2, now);
     queue.run(now);
-    assert!(matches!(queue.next(now), Turn::WaitUntil(at) if at == now + SECOND));
-    assert!(!queue.may_have_work(now) && queue.may_have_work(now + SECOND));
+    assert!(matches!(queue.next(0, now), Turn::WaitUntil(at) if at == now + SECOND));
+    assert!(queue.next_thread(now).is_none() && queue.next_thread(now + SECOND).is_some());
     queue.run(now + SECOND);
 }
 
@@ -223,13 +223,13 @@ fn a_pending_connection_can_stop_counting_against_the_total() {
     queue.add("a", 1, now);
     queue.add("b", 2, now);
     let (first, _) = queue.run(now);
-    assert!(matches!(queue.next(now), Turn::WaitForSlot));
+    assert!(matches!(queue.next(0, now), Turn::WaitForSlot));
     queue.stop_counting();
     let (second, _) = queue.run(now);
     queue.resume_counting();
     queue.add("c", 3, now);
     queue.release(&second, &answered(), now);
-    assert!(!queue.may_have_work(now));
+    assert!(queue.next_thread(now).is_none());
     queue.release(&first, &answered(), now);
     assert_eq!(queue.run(now).1, 3);
 }
@@ -257,19 +257,19 @@ fn a_host_that_is_down_is_probed_and_then_its_items_fail_with_the_error_of_the_p
     }
     // Probes after one second, and after another two.
     for (item, wait) in [(3, 1), (4, 2)] {
-        assert!(matches!(queue.next(now), Turn::WaitUntil(at) if at == now + SECOND * wait));
+        assert!(matches!(queue.next(0, now), Turn::WaitUntil(at) if at == now + SECOND * wait));
         now += SECOND * wait;
         let (ticket, got) = queue.run(now);
         assert_eq!(got, item);
         assert!(
-            !matches!(queue.next(now), Turn::Run(..)),
+            !matches!(queue.next(0, now), Turn::Run(..)),
             "one probe at a time"
         );
         queue.park(ticket.host, item, now + SECOND * 100);
         queue.release(&ticket, &not_connected(), now);
     }
     let mut failed = HashSet::new();
-    while let Turn::Fail(item, error) = queue.next(now) {
+    while let Turn::Fail(item, error) = queue.next(0, now) {
         assert_eq!(
             given_up_reason(&error),
             &GiveUpReason::HostDown { failures: 5 }
@@ -277,7 +277,7 @@ fn a_host_that_is_down_is_probed_and_then_its_items_fail_with_the_error_of_the_p
         failed.insert(item);
     }
     assert_eq!(failed, (0..10).collect(), "parked ones as well");
-    assert!(matches!(queue.next(now), Turn::Done));
+    assert!(matches!(queue.next(0, now), Turn::Done));
     let changes: Vec<_> = queue
         .take_changes()
         .into_iter()
@@ -326,16 +326,16 @@ fn a_host_that_was_given_up_is_probed_again_after_a_while() {
         let (ticket, _) = queue.run(now);
         queue.release(&ticket, &not_connected(), now);
     }
-    assert!(matches!(queue.next(now), Turn::Fail(3, _)));
+    assert!(matches!(queue.next(0, now), Turn::Fail(3, _)));
     let later = now + SECOND * 29;
     queue.add("a", 4, later);
-    assert!(matches!(queue.next(later), Turn::Fail(4, _)));
+    assert!(matches!(queue.next(0, later), Turn::Fail(4, _)));
     let later = now + SECOND * 30;
     queue.add("a", 5, later);
     queue.add("a", 6, later);
     let (ticket, _) = queue.run(later);
     queue.release(&ticket, &not_connected(), later);
-    assert!(matches!(queue.next(later), Turn::Fail(6, _)));
+    assert!(matches!(queue.next(0, later), Turn::Fail(6, _)));
 }
 
 #[test]
@@ -349,7 +349,7 @@ fn a_host_that_throttles_everything_for_too_long_is_given_up() {
     }
     let mut sent = 0;
     let error = loop {
-        match queue.next(now) {
+        match queue.next(0, now) {
             Turn::Run(ticket, _) => {
                 sent += 1;
                 queue.release(&ticket, &throttled(Some(now + SECOND * 10)), now);
@@ -371,6 +371,7 @@ fn a_host_that_throttles_everything_for_too_long_is_given_up() {
 enum QueueStep {
     Push(u8),
     Next,
+    NextOf(u8),
     Connected(prop::sample::Index),
     Settle(prop::sample::Index, ReleaseKind),
     Park(prop::sample::Index, u16, ReleaseKind),
@@ -404,7 +405,8 @@ fn step() -> impl Strategy<Value = QueueStep> {
     let which = any::<prop::sample::Index>;
     prop_oneof![
         3 => (0u8..6).prop_map(QueueStep::Push),
-        4 => Just(QueueStep::Next),
+        2 => Just(QueueStep::Next),
+        2 => (0u8..4).prop_map(QueueStep::NextOf),
         2 => which().prop_map(QueueStep::Connected),
         3 => (which(), how()).prop_map(|(which, how)| QueueStep::Settle(which, how)),
         2 => (which(), 0u16..500, how()).prop_map(|(which, ms, how)| QueueStep::Park(which, ms, how)),
@@ -416,10 +418,17 @@ fn step() -> impl Strategy<Value = QueueStep> {
 /// An item: the name of its host, and its number.
 type QueueItem = (u8, u32);
 
+/// Whether a host speaks HTTP/2.
+fn multiplexes(name: u8) -> bool {
+    name.is_multiple_of(2)
+}
+
 /// A queue under test, with a model to check it against.
 struct QueueBench {
     queue: HostQueue<QueueItem>,
     rules: HostPolicy,
+    threads: usize,
+    most_per_thread: usize,
     now: Instant,
     running: Vec<(Ticket, QueueItem)>,
     held: [Option<Instant>; 6],
@@ -430,10 +439,12 @@ struct QueueBench {
 }
 
 impl QueueBench {
-    fn new(rules: HostPolicy) -> Self {
+    fn new(rules: HostPolicy, threads: usize, most_per_thread: usize) -> Self {
         Self {
-            queue: HostQueue::new(rules, None),
+            queue: HostQueue::new(rules, None).with_threads(threads, most_per_thread),
             rules,
+            threads,
+            most_per_thread,
             now: Instant::now(),
             running: Vec::new(),
             held: [None; 6],
@@ -449,9 +460,25 @@ impl QueueBench {
             .then(|| self.running.swap_remove(which.index(self.running.len())))
     }
 
+    /// Asks for a thread's next item: for the one that should start it, or any if none can.
     fn next(&mut self) -> Result<Turn<()>, TestCaseError> {
-        Ok(match self.queue.next(self.now) {
+        self.queue.unpark_due(self.now);
+        let thread = self.queue.next_thread(self.now);
+        self.next_of(
+            thread,
+            thread.unwrap_or(self.pushed as usize % self.threads),
+        )
+    }
+
+    fn next_of(
+        &mut self,
+        expected: Option<usize>,
+        thread: usize,
+    ) -> Result<Turn<()>, TestCaseError> {
+        Ok(match self.queue.next(thread, self.now) {
             Turn::Run(ticket, item) => {
+                prop_assert!(expected.is_some(), "nobody was told that {item:?} can run");
+                prop_assert_eq!(ticket.thread, thread);
                 self.check_start(ticket, item)?;
                 self.running.push((ticket, item));
                 Turn::Run(ticket, ())
@@ -486,6 +513,15 @@ impl QueueBench {
             self.not_before.get(&item).is_none_or(|at| *at <= self.now),
             "back too early"
         );
+        let of_thread = |(other, _): &&(Ticket, QueueItem)| other.thread == ticket.thread;
+        prop_assert!(
+            self.running.iter().filter(of_thread).count() < self.most_per_thread,
+            "too many run on a thread"
+        );
+        prop_assert!(
+            !multiplexes(name) || others().all(|(other, _)| other.thread == ticket.thread),
+            "two threads serve a host with one connection"
+        );
         let most = match ticket.start.cold {
             true => 1,
             false => self.rules.per_host.max(self.rules.total).get(),
@@ -501,6 +537,13 @@ impl QueueBench {
     }
 
     fn feedback(&mut self, how: ReleaseKind, name: u8) -> Feedback {
+        Feedback {
+            multiplexes: Some(multiplexes(name)),
+            ..self.verdict(how, name)
+        }
+    }
+
+    fn verdict(&mut self, how: ReleaseKind, name: u8) -> Feedback {
         match how {
             ReleaseKind::Answered => Feedback {
                 latency: Duration::from_millis(u64::from(name) * 7),
@@ -539,6 +582,11 @@ impl QueueBench {
             QueueStep::Next => {
                 self.next()?;
             }
+            QueueStep::NextOf(thread) => {
+                self.queue.unpark_due(self.now);
+                let expected = self.queue.next_thread(self.now);
+                self.next_of(expected, usize::from(*thread) % self.threads)?;
+            }
             QueueStep::Connected(which) => {
                 if let Some(running) = self.take(which) {
                     self.queue.connected(&running.0, self.now);
@@ -562,10 +610,11 @@ impl QueueBench {
                 }
             }
             QueueStep::Requeue(which, name) => {
-                if let Some((ticket, (_, item))) = self.take(which) {
+                if let Some((ticket, (own, item))) = self.take(which) {
                     let other = self.queue.intern_host(&name.to_string());
                     self.queue.push_returned(other, (*name, item), self.now);
-                    self.queue.release(&ticket, &answered(), self.now);
+                    let feedback = self.feedback(ReleaseKind::Answered, own);
+                    self.queue.release(&ticket, &feedback, self.now);
                 }
             }
             QueueStep::Pass(ms) => self.now += Duration::from_millis(u64::from(*ms)),
@@ -606,7 +655,7 @@ impl QueueBench {
             queue.queued,
             queue.parked,
             queue.running,
-            queue.active,
+            queue.rings.demand(),
             queue.idle,
         ];
         prop_assert_eq!(counts, [0; 5]);
@@ -620,6 +669,7 @@ proptest! {
     fn no_limit_is_exceeded_no_item_lost_or_run_twice_no_host_starved(
         per_host in 1usize..5, auto in any::<bool>(), total in 1usize..12,
         interval in 0u64..100, probes in 0u32..3,
+        threads in 1usize..5, most_per_thread in 1usize..12,
         steps in prop::collection::vec(step(), 0..300),
     ) {
         let mut rules = rules(per_host, total);
@@ -628,7 +678,9 @@ proptest! {
         }
         rules.host_interval = Duration::from_millis(interval);
         rules.probing.probes = probes;
-        let mut bench = QueueBench::new(rules);
+        // A single thread has workers for all requests.
+        let most_per_thread = if threads == 1 { usize::MAX } else { most_per_thread };
+        let mut bench = QueueBench::new(rules, threads, most_per_thread);
         for step in &steps {
             bench.apply(step)?;
             prop_assert_eq!(bench.queue.len() + bench.settled.len(), bench.pushed as usize);
@@ -646,7 +698,7 @@ fn an_item_that_is_always_throttled_does_not_block_the_others() {
     }
     let mut order = Vec::new();
     while order.len() < 12 {
-        match queue.next(now) {
+        match queue.next(0, now) {
             Turn::Run(ticket, 0) => {
                 order.push(0);
                 queue.park(ticket.host, 0, now + SECOND);
@@ -726,7 +778,7 @@ fn a_slow_host_does_not_get_all_slots() {
     }
     let mut slow = 0;
     for _ in 0..2_000 {
-        while let Turn::Run(ticket, (name, _)) = queue.next(now) {
+        while let Turn::Run(ticket, (name, _)) = queue.next(0, now) {
             queue.connected(&ticket, now);
             if name == "slow" {
                 slow += 1;
@@ -751,7 +803,7 @@ fn a_limit_does_not_grow_at_the_expense_of_others() {
     }
     let mut running = VecDeque::new();
     for _ in 0..1000 {
-        while let Turn::Run(ticket, _) = queue.next(now) {
+        while let Turn::Run(ticket, _) = queue.next(0, now) {
             queue.connected(&ticket, now);
             running.push_back(ticket);
         }
@@ -778,7 +830,7 @@ fn throttled_requests_in_flight_do_not_revive_a_host_that_was_given_up() {
     let (first, _) = queue.run(now);
     queue.connected(&first, now);
     let mut running = vec![first];
-    while let Turn::Run(ticket, _) = queue.next(now) {
+    while let Turn::Run(ticket, _) = queue.next(0, now) {
         running.push(ticket);
     }
     assert_eq!(running.len(), 8);
@@ -786,7 +838,7 @@ fn throttled_requests_in_flight_do_not_revive_a_host_that_was_given_up() {
         queue.release(&ticket, &throttled(Some(now + SECOND * 10)), now);
     }
     let mut failed = 0;
-    while let Turn::Fail(..) = queue.next(now + SECOND) {
+    while let Turn::Fail(..) = queue.next(0, now + SECOND) {
         failed += 1;
     }
     assert_eq!(failed, 92);
@@ -796,7 +848,7 @@ fn throttled_requests_in_flight_do_not_revive_a_host_that_was_given_up() {
     queue.add("a", 101, later);
     let (probe, _) = queue.run(later);
     queue.release(&probe, &throttled(None), later);
-    assert!(matches!(queue.next(later), Turn::Fail(101, _)));
+    assert!(matches!(queue.next(0, later), Turn::Fail(101, _)));
 }
 
 #[test]
@@ -813,7 +865,7 @@ fn a_host_that_keeps_requesting_too_long_a_delay_is_given_up() {
     };
     let mut sent = 0;
     let error = loop {
-        match queue.next(now) {
+        match queue.next(0, now) {
             Turn::Run(ticket, _) => {
                 sent += 1;
                 let verdict = HostVerdict::Throttled {
@@ -853,7 +905,7 @@ fn a_fast_host_does_not_wait_behind_slow_ones() {
     let mut fast = 0;
     let start = now;
     while fast < 100 {
-        while let Turn::Run(ticket, item) = queue.next(now) {
+        while let Turn::Run(ticket, item) = queue.next(0, now) {
             queue.connected(&ticket, now);
             let takes = if item.is_some() { SECOND } else { MS };
             running.push((now + takes, ticket, item.is_none()));
@@ -866,4 +918,74 @@ fn a_fast_host_does_not_wait_behind_slow_ones() {
     }
     // Its first turn comes after two rounds of slow hosts, while no durations are known yet.
     assert!(now - start < SECOND * 4, "{:?}", now - start);
+}
+
+/// Runs what is queued, each item for 10 ms, and returns for each host the threads that served it, and
+/// for each thread the most items at once.
+fn serve(
+    queue: &mut HostQueue<usize>,
+    multiplexes: bool,
+    mut now: Instant,
+) -> (HashMap<HostId, HashSet<usize>>, HashMap<usize, usize>) {
+    let (mut served, mut most) = (HashMap::new(), HashMap::new());
+    loop {
+        let mut running = Vec::new();
+        while let Some(thread) = queue.next_thread(now) {
+            if let Turn::Run(ticket, _) = queue.next(thread, now) {
+                queue.connected(&ticket, now);
+                running.push(ticket);
+            }
+        }
+        if running.is_empty() {
+            return (served, most);
+        }
+        now += MS * 10;
+        let mut counts = HashMap::<usize, usize>::new();
+        for ticket in &running {
+            *counts.entry(ticket.thread).or_default() += 1;
+            let threads: &mut HashSet<_> = served.entry(ticket.host).or_default();
+            threads.insert(ticket.thread);
+            let feedback = Feedback {
+                multiplexes: Some(multiplexes),
+                ..answered()
+            };
+            queue.release(ticket, &feedback, now);
+        }
+        for (thread, count) in counts {
+            let most = most.entry(thread).or_default();
+            *most = count.max(*most);
+        }
+    }
+}
+
+#[test]
+fn hosts_are_divided_among_the_threads_and_each_stays_on_one() {
+    let now = Instant::now();
+    let mut queue = HostQueue::new(rules(100, 100), None).with_threads(4, 100);
+    for item in 0..20_000 {
+        queue.add(&(item % 200).to_string(), item, now);
+    }
+    let (served, most) = serve(&mut queue, false, now);
+    assert_eq!(served.len(), 200);
+    let two = served.values().filter(|threads| threads.len() > 1).count();
+    // At the end few hosts are left, and all threads serve them.
+    assert!(two <= 8, "{two} hosts were served by several threads");
+    assert!(
+        most.len() == 4 && most.values().all(|most| *most >= 20),
+        "{most:?}"
+    );
+}
+
+#[test]
+fn one_host_is_served_by_all_threads_unless_it_multiplexes() {
+    for (multiplexes, threads) in [(false, 4), (true, 1)] {
+        let now = Instant::now();
+        let mut queue = HostQueue::new(rules(100, 100), None).with_threads(4, 100);
+        for item in 0..2_000 {
+            queue.add("a", item, now);
+        }
+        let (served, most) = serve(&mut queue, multiplexes, now);
+        assert_eq!(served.into_values().next().unwrap().len(), threads);
+        assert!(most.values().all(|most| *most >= 100 / threads), "{most:?}");
+    }
 }
