@@ -20,6 +20,8 @@ const NEWER_CURL: u32 = 8;
 pub struct Program {
     pub tool: Tool,
     pub label: String,
+    /// Concurrent requests.
+    concurrency: u32,
     /// Additional arguments.
     args: Vec<String>,
     /// The processors it may run on.
@@ -85,6 +87,7 @@ impl Peers {
         Some(Program {
             tool,
             label,
+            concurrency: CONCURRENCY,
             args: Vec::new(),
             processors: None,
             terminal: false,
@@ -120,6 +123,12 @@ impl Program {
         self
     }
 
+    /// Sends this many requests at once.
+    pub fn at(mut self, concurrency: u32) -> Self {
+        self.concurrency = concurrency;
+        self.with(&format!("-j{concurrency}"), &[])
+    }
+
     /// Restricts the program to these processors.
     pub fn on(mut self, processors: &'static str) -> Self {
         self.processors = Some(processors);
@@ -141,11 +150,11 @@ impl Program {
     /// Returns the command for a list.
     pub fn command(&self, lists: &Lists) -> Command {
         let mut command = match self.tool {
-            Tool::Ours => ours(),
-            Tool::Bare => bare::command(CONCURRENCY),
-            Tool::Curl => curl_command(),
-            Tool::Oha => oha(lists.count),
-            Tool::Aiohttp => aiohttp(),
+            Tool::Ours => ours(self.concurrency),
+            Tool::Bare => bare::command(self.concurrency),
+            Tool::Curl => curl_command(self.concurrency),
+            Tool::Oha => oha(lists.count, self.concurrency),
+            Tool::Aiohttp => aiohttp(self.concurrency),
         };
         command.args(&self.args);
         match (self.tool, &lists.urls) {
@@ -175,12 +184,12 @@ impl fmt::Display for Program {
 }
 
 /// Returns fetchall, which prints a record for each URL.
-pub fn ours() -> Command {
+pub fn ours(concurrency: u32) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fetchall"));
     command
         .args(["--json", "--max-size=1TiB"])
-        .arg(format!("-j{CONCURRENCY}"))
-        .arg(format!("--per-host={CONCURRENCY}"))
+        .arg(format!("-j{concurrency}"))
+        .arg(format!("--per-host={concurrency}"))
         .env("FETCHALL_NO_CONFIG", "1")
         .env_remove("RUST_LOG");
     command
@@ -192,20 +201,20 @@ pub fn curl() -> String {
 }
 
 /// Prints nothing about the URLs, because that would cost curl more.
-fn curl_command() -> Command {
+fn curl_command(concurrency: u32) -> Command {
     let mut command = Command::new(curl());
     command
         .args(["-q", "-s", "-Z", "--parallel-max"])
-        .arg(CONCURRENCY.to_string());
+        .arg(concurrency.to_string());
     command
 }
 
-fn oha(count: u64) -> Command {
+fn oha(count: u64, concurrency: u32) -> Command {
     let mut command = Command::new("oha");
     command
         .args(["--no-tui", "--output-format=quiet"])
         .arg(format!("-n{count}"))
-        .arg(format!("-c{CONCURRENCY}"))
+        .arg(format!("-c{concurrency}"))
         .arg("--urls-from-file");
     command
 }
@@ -214,10 +223,10 @@ fn python() -> String {
     env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }
 
-fn aiohttp() -> Command {
+fn aiohttp(concurrency: u32) -> Command {
     let mut command = Command::new(python());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/gather.py");
-    command.arg(script).arg(CONCURRENCY.to_string());
+    command.arg(script).arg(concurrency.to_string());
     command
 }
 

@@ -27,6 +27,8 @@ mod pages;
 mod processors;
 /// The cost of a progress bar.
 mod progress;
+/// More and more concurrent requests.
+mod scale;
 /// The time for one URL, including the start of the program.
 mod start;
 
@@ -36,7 +38,7 @@ pub struct Scenario {
     pub report: fn(&mut Bench) -> Report,
 }
 
-pub const SCENARIOS: [Scenario; 13] = [
+pub const SCENARIOS: [Scenario; 14] = [
     Scenario {
         name: "pages",
         report: pages::pages,
@@ -60,6 +62,10 @@ pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "processors",
         report: processors::report,
+    },
+    Scenario {
+        name: "scale",
+        report: scale::report,
     },
     Scenario {
         name: "start",
