@@ -434,7 +434,7 @@ fn entry(
     let columns = columns.unwrap_or_default();
     let reason = match parsed {
         Ok(parsed) => {
-            let entry = job(place, parsed, Some(has_fields(row, header, rules)));
+            let entry = job(place, parsed, Some(row_as_json(row, header, rules)));
             return with_columns(entry, columns);
         }
         Err(reason) => reason,
@@ -447,7 +447,7 @@ fn entry(
         let cells: Vec<_> = cells.iter().map(|cell| JsonBytes::new(cell)).collect();
         return invalid_as_json(place, shown, ("cells", &json!(cells)), reason, columns);
     }
-    let entry = invalid(place, shown, has_fields(row, header, rules), reason);
+    let entry = invalid(place, shown, row_as_json(row, header, rules), reason);
     with_columns(entry, columns)
 }
 
@@ -605,7 +605,7 @@ enum CsvField<'a> {
 }
 
 /// Returns a row as a JSON line, which can be read again without the header.
-fn has_fields(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[u8]> {
+fn row_as_json(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[u8]> {
     let cells: Vec<_> = row.cells().collect();
     // A blank cell means no value, but a blank JSON field would be one. Results are a record in
     // JSON, too.

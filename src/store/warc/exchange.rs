@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 use url::Url;
 
-use super::read::ResponseRecordHead;
+use super::record_head::ResponseRecordHead;
 use crate::model::{InputPosition, ResponseHead, Truncation};
 
 /// One request and its response.

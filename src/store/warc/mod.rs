@@ -18,6 +18,7 @@ mod http1;
 mod id;
 mod pack_error;
 mod read;
+mod record_head;
 mod records;
 mod render;
 mod tail;
@@ -30,9 +31,9 @@ pub(super) use exchange::{Exchange, RequestHead};
 pub(crate) use file::KnownEnd;
 pub(super) use file::{OpenedFile, Pack};
 pub use pack_error::PackError;
-pub(super) use read::ResponseRecordHead;
 #[cfg(feature = "cli")]
 pub(crate) use read::SavedPack;
 #[cfg(test)]
 pub(super) use read::{payload, read_record};
+pub(super) use record_head::ResponseRecordHead;
 pub(super) use render::{RecordGroup, Renderer, SpooledBody};

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 #[cfg(feature = "cli")]
 use flate2::bufread;
-use flate2::read::GzDecoder;
 use memchr::memmem;
 
 #[cfg(feature = "cli")]
@@ -22,12 +21,11 @@ use super::coding::RecordCompression;
 use super::file::{KnownEnd, end_to_keep};
 #[cfg(feature = "cli")]
 use super::pack_error::PackError;
+use super::record_head::BLANK_LINE;
 use crate::model::PackPlace;
 #[cfg(feature = "cli")]
 use crate::model::open_when_free;
 
-/// Maximum length of a record head that is read; only extreme URLs exceed it.
-const MAX_HEAD_BYTES: u64 = 64 * 1024;
 /// Maximum length of a record head and of the HTTP head in it, in bytes; more than any response has.
 #[cfg(feature = "cli")]
 const MAX_HEADS_BYTES: u64 = 4 << 20;
@@ -41,8 +39,6 @@ const RESPONSE: &[u8] = b"WARC/1.1\r\nWARC-Type: response\r\n";
 const PAYLOAD_DIGEST_FIELD: &[u8] = b"WARC-Payload-Digest: sha1:";
 #[cfg(feature = "cli")]
 const BLOCK_DIGEST_FIELD: &[u8] = b"WARC-Block-Digest: sha1:";
-/// Ends every head.
-const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
 /// Returns the decoded bytes of the record at `place`.
 ///
@@ -64,54 +60,9 @@ pub(crate) fn read_record(
         RecordCompression::Plain => Ok(member),
         RecordCompression::Gzip => {
             let mut record = Vec::new();
-            GzDecoder::new(&member[..]).read_to_end(&mut record)?;
+            flate2::read::GzDecoder::new(&member[..]).read_to_end(&mut record)?;
             Ok(record)
         }
-    }
-}
-
-/// The head of a response record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ResponseRecordHead(Vec<u8>);
-
-impl ResponseRecordHead {
-    /// Reads the head of the response at `place`.
-    ///
-    /// # Errors
-    /// If the file cannot be read or decoded there.
-    pub(crate) fn read(
-        mut file: &File,
-        place: PackPlace,
-        coding: RecordCompression,
-    ) -> io::Result<Self> {
-        file.seek(SeekFrom::Start(place.offset))?;
-        let member = file.take(place.length);
-        let mut head = Vec::new();
-        match coding {
-            RecordCompression::Plain => member.take(MAX_HEAD_BYTES).read_to_end(&mut head)?,
-            RecordCompression::Gzip => GzDecoder::new(member)
-                .take(MAX_HEAD_BYTES)
-                .read_to_end(&mut head)?,
-        };
-        // Keeps the end of the last line.
-        let end = memmem::find(&head, BLANK_LINE).map_or(0, |at| at + 2);
-        head.truncate(end);
-        Ok(Self(head))
-    }
-
-    /// Returns the value of a field.
-    pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
-        let begin = format!("\r\n{name}: ");
-        let at = memmem::find(&self.0, begin.as_bytes())? + begin.len();
-        let rest = self.0.get(at..)?;
-        rest.get(..memmem::find(rest, b"\r\n")?)
-    }
-
-    /// Returns the payload digest in base32.
-    #[must_use]
-    pub(crate) fn payload_digest(&self) -> Option<[u8; 32]> {
-        let digest = self.field("WARC-Payload-Digest")?.strip_prefix(b"sha1:")?;
-        digest.try_into().ok()
     }
 }
 

@@ -11,7 +11,7 @@ use super::digest::PayloadDigest;
 use super::exchange::Exchange;
 use super::http1::{field, number_field, shown_target};
 use super::id::RecordId;
-use super::read::ResponseRecordHead;
+use super::record_head::ResponseRecordHead;
 use crate::model::{Truncation, escape_control};
 
 /// The start of every pack, by which our own packs are recognized.
