@@ -19,7 +19,7 @@ use crate::store::BodyStore;
 /// first retransmission is sent after 1 s (RFC 6298 §2).
 const SLOW_CONNECT: Duration = Duration::from_secs(1);
 /// Leases of a worker before which it lets others run. By then the pool has some idle connections.
-const RAMP_UP_LEASES: u32 = 8;
+const RAMP_UP_LEASES: u32 = 2;
 /// Time after the TLS handshake until other requests can share an HTTP/2 connection.
 const HTTP2_SETTLE_TIME: Duration = Duration::from_millis(20);
 
