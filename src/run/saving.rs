@@ -107,17 +107,12 @@ pub(super) fn open_pack(
     let known = known_end(&opened_journal.past, has_begun);
     let opened = match PackStore::open(pack.clone(), known) {
         Err(PackError::Short { length, .. }) => {
-            opened_journal.past = opened_journal
-                .journal
-                .read_up_to(length)
-                .map_err(unusable)?;
-            let known = known_end(&opened_journal.past, true);
+            let lost = &mut opened_journal;
+            lost.past = lost.journal.read_up_to(length).map_err(unusable)?;
+            let known = known_end(&lost.past, true);
             let opened = PackStore::open(pack, known).map_err(failed)?;
             // Before new records are written to the offsets of the lost ones.
-            opened_journal
-                .journal
-                .mark_lost_beyond(length)
-                .map_err(unusable)?;
+            lost.journal.mark_lost_beyond(length).map_err(unusable)?;
             opened
         }
         opened => opened.map_err(failed)?,
@@ -126,16 +121,20 @@ pub(super) fn open_pack(
         opened_journal.journal.mark_pack_begun().map_err(unusable)?;
     }
     let missing = opened_journal.past.beyond_limit();
-    let cut = (opened.cut > 0).then(|| {
-        format!(
-            "warning: {}: discarded {} bytes after the last journaled record (was a run killed?)",
-            path.display(),
-            opened.cut
-        )
-    });
+    let cut = cut_warning(path, opened.cut);
     let lost = lost_warning(path, missing, is_gone);
     opened_journal.warnings.extend(cut.into_iter().chain(lost));
     Ok((opened.packed, opened_journal))
+}
+
+/// Says that a pack had more than its journal lists.
+fn cut_warning(path: &Path, cut: u64) -> Option<String> {
+    let path = path.display();
+    (cut > 0).then(|| {
+        format!(
+            "warning: {path}: discarded {cut} bytes after the last journaled record (was a run killed?)"
+        )
+    })
 }
 
 /// Says how far a pack is known, in whose journal a run `has_begun`.
