@@ -1,13 +1,18 @@
 //! `--verify`: compares what earlier runs saved with their journal, without a network.
 
-use std::io::{self, Read};
+mod pack_ends;
+mod shelf;
+
+use std::io;
 use std::num::NonZeroUsize;
 use std::ops::{ControlFlow, Range};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use self::pack_ends::PackEnds;
+use self::shelf::{Flaw, Shelf, journal_path};
 use super::problem::RESULTS;
 use super::saving::{known_end, lost_warning, open_to_read, warnings};
 use super::{OpenedList, Problem, RunError, SaveError, reporters, run_blocking};
@@ -15,13 +20,13 @@ use crate::config::{Config, ReportOptions, ResultFormat, SaveOptions};
 use crate::engine::{BodyVerifier, EngineOptions, digest_of};
 use crate::model::{
     BodyHashes, Cause, ContentChange, ErrorText, FetchError, InputPosition, Job, ListEntry,
-    LiveStats, Outcome, OutcomeName, Record, RecordError, RelPath, Sha256, Summary,
+    LiveStats, Outcome, Record, RelPath, Sha256, Summary,
 };
 use crate::report::{
     FindingWriter, Journal, JournalContents, JournalError, JournalReader, NoticeReporter, Output,
     PastRecord, ReportError,
 };
-use crate::store::{KnownEnd, PackError, PackStore, SavedFiles, SavedPack, file_of};
+use crate::store::{KnownEnd, PackError, SavedFiles, SavedPack};
 
 /// Minimum number of threads: reading from a network file system is mostly waiting.
 const MIN_THREADS: usize = 4;
@@ -78,15 +83,6 @@ pub async fn verify(mut config: Config) -> Result<Summary, RunError> {
     Ok(run_blocking(work).await?)
 }
 
-fn journal_path(save: &SaveOptions) -> PathBuf {
-    match (&save.dir, &save.pack, &save.journal) {
-        (Some(dir), ..) => SavedFiles::journal_path(dir),
-        (None, _, Some(journal)) => journal.clone(),
-        (None, Some(pack), None) => PackStore::journal_path(pack),
-        (None, None, None) => PathBuf::new(),
-    }
-}
-
 fn read_journal(path: &Path) -> Result<JournalContents, Problem> {
     let failed = |cause| {
         let path = path.to_owned();
@@ -111,146 +107,6 @@ fn without_journal(problem: Problem, save: &SaveOptions) -> Problem {
             Problem::Save(SaveError::Pack { path, cause })
         }
         (problem, _) => problem,
-    }
-}
-
-/// Where the bodies are.
-enum Shelf {
-    Files(SavedFiles),
-    Pack(SavedPack),
-    /// Only the journal was kept.
-    None,
-}
-
-impl Shelf {
-    fn open(save: &SaveOptions) -> Result<Self, Problem> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |cause| {
-                Problem::Report(ReportError {
-                    what: path.display().to_string(),
-                    source: cause,
-                })
-            }
-        };
-        match (&save.dir, &save.pack) {
-            // Without the directory there is no journal, and the error is about that.
-            (Some(dir), _) if dir.exists() => {
-                SavedFiles::open(dir).map(Self::Files).map_err(failed(dir))
-            }
-            (None, Some(pack)) if journal_path(save).exists() => {
-                SavedPack::open(pack).map(Self::Pack).map_err(|cause| {
-                    let path = pack.clone();
-                    Problem::Save(SaveError::Pack { path, cause })
-                })
-            }
-            _ => Ok(Self::None),
-        }
-    }
-
-    /// Whether a record says that there is a body here.
-    fn has(&self, record: &Record) -> bool {
-        match self {
-            Self::Files(_) => record.file.is_some(),
-            Self::Pack(_) => record.end_in_pack().is_some(),
-            Self::None => false,
-        }
-    }
-
-    fn file_of(&self, job: &Job) -> Option<RelPath> {
-        matches!(self, Self::Files(_)).then(|| file_of(job))
-    }
-
-    /// Reads a body through the checks.
-    fn check(&self, record: &Record, mut checks: BodyVerifier) -> Result<(), Flaw> {
-        match (self, &record.file, record.pack) {
-            (Self::Files(files), Some(file), _) => {
-                let file = RelPath::parse(file).map_err(|why| Flaw::changed(&why))?;
-                let file = files.open_file(&file)?;
-                let length = file.metadata()?.len();
-                checks.check_announced(Some(length))?;
-                let needed = checks.needed_of(length);
-                checks.read_existing(file.take(needed))?;
-                checks.skip(length - needed);
-                checks.finish()?;
-            }
-            (Self::Pack(pack), _, Some(place)) => {
-                let mut checked = Ok(());
-                pack.read(place, |piece| {
-                    if checked.is_ok() {
-                        checked = checks.update(piece);
-                    }
-                })?;
-                checked?;
-                checks.finish()?;
-            }
-            _ => checks.check_recorded(record.bytes, record.hashes())?,
-        }
-        Ok(())
-    }
-}
-
-/// What is wrong with a body.
-struct Flaw {
-    change: ContentChange,
-    error: FetchError,
-}
-
-impl Flaw {
-    fn changed(why: &str) -> Self {
-        FetchError::Checksum(Cause::from_text(why)).into()
-    }
-
-    fn missing(why: &str) -> Self {
-        Self {
-            change: ContentChange::Gone,
-            error: FetchError::Checksum(Cause::from_text(why)),
-        }
-    }
-
-    /// Makes the record of the body that of a failure.
-    fn describe(self, record: Record, text: ErrorText) -> Record {
-        let mut error = RecordError::new(&self.error, text);
-        if let (ContentChange::Gone, FetchError::Checksum(why)) = (self.change, &self.error) {
-            // Nothing was compared.
-            error.message = why.to_string();
-        }
-        Record {
-            ok: false,
-            outcome: OutcomeName::Failed,
-            error: Some(error),
-            change: Some(self.change),
-            attempts: 0,
-            resends: 0,
-            at: format!("{:.3}", jiff::Timestamp::now()),
-            started_ms: None,
-            ttfb_ms: None,
-            elapsed_ms: None,
-            total_ms: None,
-            ..record
-        }
-    }
-}
-
-impl From<FetchError> for Flaw {
-    fn from(error: FetchError) -> Self {
-        Self {
-            change: ContentChange::Changed,
-            error,
-        }
-    }
-}
-
-impl From<io::Error> for Flaw {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                Self::missing("the file is missing")
-            }
-            io::ErrorKind::UnexpectedEof => Self::missing("the pack ends before it"),
-            io::ErrorKind::InvalidData | io::ErrorKind::Other => Self::changed(&error.to_string()),
-            _ => Self::changed(&format!("cannot be read: {error}")),
-        }
     }
 }
 
@@ -608,67 +464,6 @@ impl Inspection {
             }
         }
         Ok(0)
-    }
-}
-
-/// Where the records of each URL end in the pack, in order, with the positions in the journal that
-/// say so.
-#[derive(Default)]
-struct PackEnds {
-    /// Of the records that count.
-    counting: Vec<(u64, u64)>,
-    /// Of these and those that others have replaced.
-    all: Vec<(u64, u64)>,
-    /// Offsets and ends of the bodies that count, each of which is looked at by itself.
-    bodies: Vec<(u64, u64)>,
-}
-
-impl PackEnds {
-    /// Returns the parts of the pack between the response before that of a record and its own,
-    /// without bodies. Its own is in them if it refers to an earlier one, or if it was not kept.
-    /// Nothing if another line of the journal than this one is about the same response.
-    fn in_front_of(&self, record: &Record, line: Option<u64>) -> Vec<Range<u64>> {
-        let Some(end) = record.end_in_pack() else {
-            return Vec::new();
-        };
-        let first = self.counting.partition_point(|(other, _)| *other < end);
-        let next = self.counting.partition_point(|(other, _)| *other <= end);
-        let last = next.checked_sub(1).and_then(|last| self.counting.get(last));
-        if line.is_some_and(|line| last.is_none_or(|(_, last)| *last != line)) {
-            return Vec::new();
-        }
-        let before = first
-            .checked_sub(1)
-            .and_then(|before| self.counting.get(before));
-        let mut start = before.map_or(0, |(end, _)| *end);
-        let from = self.bodies.partition_point(|(offset, _)| *offset < start);
-        let mut parts = Vec::new();
-        let bodies = self.bodies.iter().skip(from).copied();
-        for (offset, body_end) in bodies.take_while(|(offset, _)| *offset < end) {
-            parts.push(start..offset);
-            start = start.max(body_end);
-        }
-        parts.push(start..end);
-        parts.retain(|part| part.start < part.end);
-        parts
-    }
-
-    /// Returns the position of the line about the record at this position of the pack.
-    fn line_about(&self, at: u64) -> Option<u64> {
-        let next = self.all.partition_point(|(end, _)| *end <= at);
-        self.all.get(next).map(|(_, line)| *line)
-    }
-
-    /// Returns what is known of a pack of this length.
-    fn last_within(&self, length: u64) -> KnownEnd {
-        let within = self.all.partition_point(|(end, _)| *end <= length);
-        let last = within.checked_sub(1).and_then(|last| self.all.get(last));
-        last.map_or(KnownEnd::Nothing, |(end, _)| KnownEnd::UpTo(*end))
-    }
-
-    /// Returns how many end beyond this length of the pack.
-    fn beyond(&self, length: u64) -> usize {
-        self.counting.len() - self.counting.partition_point(|(end, _)| *end <= length)
     }
 }
 
