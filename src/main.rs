@@ -14,6 +14,11 @@ use fetchall::{Problem, RunError, SaveError, Summary};
 
 use cli::{Cli, CliAction, CliError, EarlySignals, RunNotifier, SettingOrigins, Signals};
 
+/// A URL takes some 150 allocations, most of them in the HTTP client: a faster allocator saves an
+/// eighth of the CPU time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EXIT_FAILED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 const EXIT_RUN_FAILED: u8 = 3;

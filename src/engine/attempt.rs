@@ -353,7 +353,7 @@ fn classify_head<'a, T, S>(
     if head.status == StatusCode::NOT_MODIFIED && attempt.revalidation().is_some() {
         return Ok(AttemptOutcome::Body(BodySource::Saved));
     }
-    if attempt.method == Method::HEAD && rejects_method(head.status) {
+    if *attempt.method() == Method::HEAD && rejects_method(head.status) {
         return Ok(AttemptOutcome::Continue(NextRequest::GetForHead));
     }
     if let Some(error) = failed_status(attempt, head, &engine.retry.rules) {
@@ -417,7 +417,7 @@ fn failed_status(attempt: &Attempt, head: &ResponseHead, rules: &RetryRules) -> 
 /// Whether a 202 means that the resource is not ready and should be polled. A 202 to an unsafe
 /// method is a success: the server has accepted the change (RFC 9110 §15.3.3).
 fn is_still_processing(attempt: &Attempt, delay: Option<Duration>, rules: &RetryRules) -> bool {
-    attempt.method.is_safe() && rules.listed_accepted().unwrap_or(delay.is_some())
+    attempt.method().is_safe() && rules.listed_accepted().unwrap_or(delay.is_some())
 }
 
 /// Whether to read a body. Responses to HEAD and 204 have none, whatever their headers say

@@ -178,7 +178,7 @@ fn failure_context<'a>(
     let history = attempt.history();
     FailureContext {
         error,
-        idempotent: attempt.method.is_idempotent(),
+        idempotent: attempt.method().is_idempotent(),
         retries_used: history.retries_used,
         holds: history.holds,
         throttles: 0,
@@ -196,7 +196,7 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
     if resends >= MAX_FREE_RESENDS {
         return None;
     }
-    let idempotent = attempt.method.is_idempotent();
+    let idempotent = attempt.method().is_idempotent();
     match ended.wire.unheard() {
         Some(Unprocessed::StaleConnection) if idempotent => Some(SendMode::Fresh),
         // The pool has dropped the dead connection, so a usual request gets another one.
@@ -229,7 +229,7 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
 
 /// Whether another response could be repaired, but the request must not be sent twice.
 fn is_not_sent_again(ended: &FinishedAttempt) -> bool {
-    ended.wire.unheard() == Some(Unprocessed::Malformed) && !ended.attempt.method.is_idempotent()
+    ended.wire.unheard() == Some(Unprocessed::Malformed) && !ended.attempt.method().is_idempotent()
 }
 
 /// Whether a body that stalled or was cut off may be complete: the parser waits for ever after

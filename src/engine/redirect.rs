@@ -73,7 +73,7 @@ pub(super) fn follow(
     let is_trusted = attempt.may_send_credentials();
     let own = own_cookies(attempt, options, is_trusted);
     let sent = attempt.cookie_header(own);
-    requests.push(fingerprint(&attempt.method, from, sent));
+    requests.push(fingerprint(attempt.method(), from, sent));
     let own = own_cookies(attempt, options, is_trusted && !left_origin);
     let jar = options.jar.as_ref();
     let jar_cookies = jar.and_then(|jar| jar.header_for(&to));
@@ -138,8 +138,7 @@ impl Redirect {
     pub(crate) fn apply_to(self, attempt: &mut Attempt) {
         attempt.set_jar_cookies(self.jar_cookies);
         attempt.hop = Some(self.hop);
-        attempt.method = self.method;
-        attempt.with_body = self.with_body;
+        attempt.set_method(self.method, self.with_body);
     }
 }
 
@@ -190,14 +189,14 @@ fn location_text(value: &HeaderValue) -> Cow<'_, str> {
 /// 307 and 308 keep method and body.
 fn method_after(status: StatusCode, attempt: &Attempt) -> (Method, bool) {
     let becomes_get = match status {
-        StatusCode::SEE_OTHER => attempt.method != Method::HEAD && attempt.method != Method::GET,
-        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => attempt.method == Method::POST,
+        StatusCode::SEE_OTHER => *attempt.method() != Method::HEAD && *attempt.method() != Method::GET,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => *attempt.method() == Method::POST,
         _ => false,
     };
     if becomes_get {
         (Method::GET, false)
     } else {
-        (attempt.method.clone(), attempt.with_body)
+        (attempt.method().clone(), attempt.with_body)
     }
 }
 
@@ -394,7 +393,7 @@ mod tests {
         ] {
             let mut attempt = attempt("http://a.test/", before.clone());
             step(&mut attempt, status, "/b").unwrap();
-            assert_eq!(attempt.method, after, "{status} after {before}");
+            assert_eq!(*attempt.method(), after, "{status} after {before}");
             assert_eq!(attempt.with_body, before == after && before != Method::HEAD);
         }
         let mut post = attempt("http://a.test/", Method::POST);

@@ -477,7 +477,7 @@ async fn a_rejected_head_becomes_a_get_that_reads_no_body_and_stays_one() {
     bench.options.max_size = 10;
     let outcome = bench
         .run(&["http://a/1"], |attempt| {
-            let is_head = attempt.method == Method::HEAD;
+            let is_head = *attempt.method() == Method::HEAD;
             match attempt.url().path() {
                 "/1" => StubReply::Head(302, vec![("location", "/2".into())], vec![]),
                 _ if is_head => status(501),

@@ -1,9 +1,8 @@
 //! A worker: takes leases from the scheduler and runs one attempt at a time.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::attempt_outcome::{AttemptOutcome, ReceivedBody};
@@ -18,8 +17,6 @@ use crate::store::BodyStore;
 /// A connection still pending after this time has lost its first packet or is being ignored: the
 /// first retransmission is sent after 1 s (RFC 6298 §2).
 const SLOW_CONNECT: Duration = Duration::from_secs(1);
-/// Leases of a worker before which it lets others run. By then the pool has some idle connections.
-const RAMP_UP_LEASES: u32 = 2;
 /// Time after the TLS handshake until other requests can share an HTTP/2 connection.
 const HTTP2_SETTLE_TIME: Duration = Duration::from_millis(20);
 
@@ -28,15 +25,9 @@ pub(super) async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>, t
     let shutdown = engine.shutdown.clone();
     let _alarm = shutdown.abort_on_panic();
     let work = async {
-        let mut leases = 0..RAMP_UP_LEASES;
         while let Some(next) = engine.scheduler.next(thread).await {
             match next {
-                NextAction::Run(lease) => {
-                    if leases.next().is_some() {
-                        let_others_run().await;
-                    }
-                    run_lease(&engine, lease).await;
-                }
+                NextAction::Run(lease) => run_lease(&engine, lease).await,
                 // Boxed, because it is rare and its state would enlarge that of every worker.
                 NextAction::Fail(attempt, error) => {
                     Box::pin(finish::reject(&engine, attempt, error)).await;
@@ -98,22 +89,6 @@ async fn run_lease<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut l
     }
     let (ended, result) = run_attempt(engine, attempt, &mut lease).await;
     finish::finish(engine, lease, ended, result).await;
-}
-
-/// Lets the tasks that are ready run first. One of them returns the connection of the last request
-/// to the pool: a request that comes before it opens another one (hyper#4134), as long as the pool
-/// has no idle ones.
-async fn let_others_run() {
-    let mut is_first = true;
-    poll_fn(|context| {
-        if std::mem::take(&mut is_first) {
-            // Not `yield_now`: that would look for events of sockets first.
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    })
-    .await;
 }
 
 /// Runs an attempt to its end. A function of its own, so that nothing of it takes memory after that.

@@ -94,7 +94,7 @@ impl HttpTransport {
     }
 
     fn request(&self, attempt: &Attempt, variant: ClientVariant) -> reqwest::Request {
-        let mut request = reqwest::Request::new(attempt.method.clone(), attempt.url().clone());
+        let mut request = reqwest::Request::new(attempt.method().clone(), attempt.url().clone());
         *request.headers_mut() = self.headers(attempt);
         if variant.lenient || self.descriptors.is_scarce() {
             // hyper removes it over HTTP/2, where it has no meaning.
@@ -225,7 +225,7 @@ impl HttpTransport {
             // A request that must not be sent twice must not use a connection that the server
             // may be closing.
             fresh: attempt.send_mode == SendMode::Fresh
-                || (habit.closes && !attempt.method.is_idempotent()),
+                || (habit.closes && !attempt.method().is_idempotent()),
         }
     }
 
@@ -395,7 +395,7 @@ fn announces_forbidden_body(response: &reqwest::Response) -> bool {
 /// truncated, or still be chunked.
 fn check_length(response: &reqwest::Response, attempt: &Attempt) -> Result<(), FetchError> {
     let status = response.status();
-    let has_body = attempt.method != Method::HEAD && status != StatusCode::NO_CONTENT;
+    let has_body = *attempt.method() != Method::HEAD && status != StatusCode::NO_CONTENT;
     match FlawedLength::in_response(response).filter(|_| has_body && status.is_success()) {
         None => Ok(()),
         Some(line) => Err(FetchError::Protocol {

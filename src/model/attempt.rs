@@ -80,6 +80,8 @@ pub(crate) struct AttemptHistory {
     pub packed_to: Option<u64>,
 }
 
+static GET: Method = Method::GET;
+
 /// The history of a first attempt.
 static NO_HISTORY: AttemptHistory = AttemptHistory {
     mirror: 0,
@@ -97,13 +99,18 @@ static NO_HISTORY: AttemptHistory = AttemptHistory {
     packed_to: None,
 };
 
+fn boxed_unless_get(method: Method) -> Option<Box<Method>> {
+    (method != Method::GET).then(|| Box::new(method))
+}
+
 /// The state of a job between and during its attempts, with its redirects and retries.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
     /// The job.
     pub job: Job,
-    /// The method: the job's own, until a redirect turns a POST into a GET.
-    pub method: Method,
+    /// The method, unless it is GET. Boxed, because nearly every job is a GET, and a list is read
+    /// far ahead.
+    other_method: Option<Box<Method>>,
     /// Whether to send the request body; a redirect that changes the method drops it.
     pub with_body: bool,
     /// Set once a redirect was followed.
@@ -131,7 +138,7 @@ impl Attempt {
     pub(crate) fn new(job: Job, method: Method, with_body: bool) -> Self {
         Self {
             job,
-            method,
+            other_method: boxed_unless_get(method),
             with_body,
             hop: None,
             send_mode: SendMode::Usual,
@@ -142,6 +149,18 @@ impl Attempt {
             part: None,
             known: None,
         }
+    }
+
+    /// Returns the method: the job's own, until a redirect turns a POST into a GET.
+    #[must_use]
+    pub(crate) fn method(&self) -> &Method {
+        self.other_method.as_deref().unwrap_or(&GET)
+    }
+
+    /// Sets the method and whether to send the request body.
+    pub(crate) fn set_method(&mut self, method: Method, with_body: bool) {
+        self.other_method = boxed_unless_get(method);
+        self.with_body = with_body;
     }
 
     /// Returns what the earlier attempts have used up.
@@ -242,8 +261,7 @@ impl Attempt {
     /// led to a mirror that is down, or to a signed URL that is valid only once.
     pub(crate) fn restart(&mut self, method: Method, with_body: bool) {
         self.hop = None;
-        self.method = method;
-        self.with_body = with_body;
+        self.set_method(method, with_body);
     }
 
     /// Returns the bytes held in strings whose length lists and servers control.
@@ -269,19 +287,19 @@ impl Attempt {
     /// conditional.
     #[must_use]
     pub(crate) fn is_plain_get(&self) -> bool {
-        self.method == Method::GET && !self.with_body && !self.is_head_only()
+        *self.method() == Method::GET && !self.with_body && !self.is_head_only()
     }
 
     /// Whether only the response head is wanted: for HEAD, or the GET that replaces it.
     #[must_use]
     pub(crate) fn is_head_only(&self) -> bool {
-        self.method == Method::HEAD || (self.history().head_refused && self.method == Method::GET)
+        *self.method() == Method::HEAD || (self.history().head_refused && *self.method() == Method::GET)
     }
 
     /// Replaces HEAD by GET if a server rejected HEAD.
     pub(crate) fn replace_refused_head(&mut self) {
-        if self.history().head_refused && self.method == Method::HEAD {
-            self.method = Method::GET;
+        if self.history().head_refused && *self.method() == Method::HEAD {
+            self.other_method = None;
         }
     }
 

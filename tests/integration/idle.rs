@@ -73,3 +73,20 @@ fn many_hosts_need_few_connections() {
         assert!(made < HOSTS * 5 / 4, "{made} for {HOSTS} hosts");
     }
 }
+
+/// While a connection is on its way back to the pool, a request waits for it rather than open
+/// another one, so there are no more connections than requests at once.
+#[test]
+fn there_are_no_more_connections_than_requests_at_once() {
+    let server = Server::http(|_| response("200 OK", &[], b"ok"));
+    let urls: Vec<_> = (0..3000)
+        .map(|page| server.url(&format!("/{page}")))
+        .collect();
+    let done = Run::new()
+        .args(["-j=128", "--per-host=128", "--threads=1"])
+        .urls(&urls)
+        .expect_exit(0);
+    assert_eq!(done.records.len(), urls.len());
+    // A busy machine may hold a connection up for longer than the wait.
+    assert!(server.connections() <= 140, "{}", server.connections());
+}

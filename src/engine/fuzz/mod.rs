@@ -170,7 +170,7 @@ fn look<F>(
         }
         Ok(AttemptOutcome::Continue(NextRequest::GetForHead)) => {
             hold!(
-                attempt.method == Method::HEAD && matches!(status, Some(405 | 501)),
+                *attempt.method() == Method::HEAD && matches!(status, Some(405 | 501)),
                 "HEAD is rejected with {status:?}"
             );
             Ok("HEAD rejected")

@@ -50,7 +50,7 @@ impl OwnedExchange {
             method: if attempt.is_head_only() {
                 Method::HEAD
             } else {
-                attempt.method.clone()
+                attempt.method().clone()
             },
             url: attempt.url().clone(),
             asked,

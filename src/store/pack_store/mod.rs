@@ -142,7 +142,7 @@ impl BodyStore for PackStore {
         let mut exchanged = OwnedExchange::new(attempt, head, self.request_body.as_ref());
         exchanged.truncated = truncated;
         // Of a failure, the body is kept even if only the head was wanted.
-        exchanged.method = attempt.method.clone();
+        exchanged.method = attempt.method().clone();
         // What an earlier run fetched was a page, and this response is not one.
         exchanged.before = None;
         Some(self.writer(exchanged))
