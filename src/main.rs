@@ -14,10 +14,10 @@ use fetchall::{Problem, RunError, SaveError, Summary};
 
 use cli::{Cli, CliAction, CliError, EarlySignals, RunNotifier, SettingOrigins, Signals};
 
-/// A URL takes some 150 allocations, most of them in the HTTP client: a faster allocator saves an
-/// eighth of the CPU time.
+/// A URL takes some 65 allocations, most of them in the HTTP client: this allocator saves a tenth of
+/// the CPU time. mimalloc is as fast, but keeps three times as much memory after large bodies.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
