@@ -27,6 +27,7 @@ pub(super) async fn finish<T: Transport, S: BodyStore>(
     engine: &Arc<Engine<T, S>>,
     lease: Lease,
     mut ended: FinishedAttempt,
+    part: Option<Box<S::File>>,
     result: Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FetchError>,
 ) {
     let longest = engine.retry.retry_after_max;
@@ -40,8 +41,13 @@ pub(super) async fn finish<T: Transport, S: BodyStore>(
         options: &engine.options,
     };
     let step = next_step(result, &context);
+    match part {
+        Some(part) if !step.keeps_part() => part.discard(),
+        // Put back before the next attempt may start, which takes it again.
+        part => drop(part),
+    }
     if !matches!(step, NextStep::Commit(_)) {
-        ended.return_part(engine, step.keeps_part());
+        ended.attempt.part = None;
     }
     let end = AttemptEnd {
         engine,
@@ -223,23 +229,12 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
     }
 
     /// Commits a complete body.
-    async fn commit_received(mut self, body: ReceivedBody<BodyTarget<S::File>>) {
+    async fn commit_received(self, body: ReceivedBody<BodyTarget<S::File>>) {
         let engine = self.engine;
         match body {
             ReceivedBody::New(file, hashes) => {
-                self.ended.forget_unused_part();
                 let commit = |done| file.commit(with_hashes(hashes, done));
                 self.commit_body(commit).await;
-            }
-            ReceivedBody::Part(hashes) => {
-                if let Some(part) = self.ended.attempt.part.clone() {
-                    let attempt = self.ended.attempt.clone();
-                    let commit = |done| async move {
-                        let done = with_hashes(hashes, done);
-                        engine.store.commit_part(&attempt, &part, done).await;
-                    };
-                    self.commit_body(commit).await;
-                }
             }
             ReceivedBody::Saved => {
                 if let Some(head) = &self.ended.head {

@@ -238,7 +238,6 @@ mod tests {
 
     fn part(validator: &'static str, total: Option<u64>) -> PartialBody {
         PartialBody {
-            id: 1,
             version: BodyVersion {
                 job_url: Url::parse("http://a.test/x").unwrap(),
                 url: Url::parse("http://a/b").unwrap(),
@@ -374,7 +373,6 @@ mod tests {
         );
         let nothing_left = head(416, &[("content-range", "bytes */10")]);
         let part = |total| PartialBody {
-            id: 1,
             version: BodyVersion {
                 job_url: Url::parse("http://a.test/x").unwrap(),
                 url: Url::parse("http://a.test/signed?1").unwrap(),

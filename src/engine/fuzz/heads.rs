@@ -7,10 +7,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
-use super::{HERE, MAX_SIZE, TOKENS, attempt, engine, look};
+use super::{HERE, MAX_SIZE, TOKENS, attempt, engine, look, progress_of};
 use crate::engine::Engine;
-use crate::engine::attempt::{SeenResponse, run};
-use crate::engine::attempt_outcome::{AttemptOutcome, ReceivedBody};
+use crate::engine::attempt::run;
 use crate::fetch::{RawResponse, ResponseBody, Transport, codings};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{Attempt, FetchError, ResponseHead, WireState};
@@ -85,13 +84,13 @@ impl HeadBench {
         *self.next.lock().unwrap() = Some((head.clone(), pieces));
         let attempt = attempt("http://a.test/x", input.name);
         let wire = Arc::new(WireState::new(Instant::now()));
-        let mut seen = SeenResponse::default();
+        let mut progress = progress_of(&attempt);
         let outcome = self
             .runtime
-            .block_on(run(&self.engine, &attempt, &wire, &mut seen));
-        hold!(seen.head.is_some(), "the head is not reported");
+            .block_on(run(&self.engine, &attempt, &wire, &mut progress));
+        hold!(progress.head.is_some(), "the head is not reported");
         let came = look(&attempt, Some(head.status.as_u16()), &outcome)?;
-        if let Ok(AttemptOutcome::Body(ReceivedBody::New(..))) = outcome {
+        if came == "whole" {
             check_whole(&attempt, &head, body)?;
         }
         Ok(came)

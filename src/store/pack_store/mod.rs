@@ -19,7 +19,7 @@ use super::warc::{KnownEnd, OpenedFile, Pack, PackError, RecordCompression};
 use super::worker_pool::WorkerPool;
 use super::{BodyStore, save_error};
 use crate::model::{
-    Attempt, BodyVersion, FetchError, PartialBody, Record, RelPath, ResponseHead, Truncation,
+    Attempt, BodyVersion, FetchError, Record, RelPath, ResponseHead, Truncation,
     allowed_descriptors,
 };
 use body::PackBodyWriter;
@@ -122,10 +122,10 @@ impl BodyStore for PackStore {
         attempt: &Attempt,
         head: &ResponseHead,
         _: impl FnOnce() -> Option<BodyVersion>,
-        _: Option<&PartialBody>,
-    ) -> Result<PackBodyWriter, FetchError> {
+        _: Option<PackBodyWriter>,
+    ) -> PackBodyWriter {
         let exchanged = OwnedExchange::new(attempt, head, self.request_body.as_ref());
-        Ok(self.writer(exchanged))
+        self.writer(exchanged)
     }
 
     fn unwanted_room(&self) -> Option<&Arc<Semaphore>> {
