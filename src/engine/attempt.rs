@@ -10,6 +10,7 @@ use http::{Method, StatusCode, header};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::archive_only;
 use super::attempt_outcome::{
     AttemptOutcome, BodySource, NextRequest, PartialContent, ReceivedBody, discards_body,
 };
@@ -21,12 +22,11 @@ use super::content_type;
 use super::redirect;
 use super::response_digests::announced;
 use super::resume::{self, RangeMismatch};
-use super::unwanted;
 use super::{Engine, EngineOptions};
 use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
-    Attempt, BodyHashes, BodyVersion, Cause, FetchError, PartialBody, ResponseHead, TimeLimit,
-    Truncation, UnwantedBody, WireState, deadline_after, now,
+    ArchiveOnlyBody, Attempt, BodyHashes, BodyVersion, Cause, FetchError, PartialBody,
+    ResponseHead, TimeLimit, Truncation, WireState, deadline_after, now,
 };
 use crate::schedule::{RetryRules, exhausted_for, retry_after};
 use crate::store::{BodyStore, BodyWriter, SitemapWriter};
@@ -34,9 +34,9 @@ use crate::store::{BodyStore, BodyWriter, SitemapWriter};
 /// A server may send less than the requested range (RFC 9110 §14.2). An incomplete 206 with at
 /// least this many bytes counts as progress, a shorter one as `truncated`.
 const MIN_PIECE_BYTES: u64 = 64 * 1024;
-/// Maximum bytes read of an unwanted body (such as a 404 page) to keep its connection reusable.
+/// Maximum bytes read of a body that is not saved (such as a 404 page) to keep its connection reusable.
 const DRAIN_BYTES: u64 = 64 * 1024;
-/// Maximum time spent reading an unwanted body.
+/// Maximum time spent reading it.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The state of an attempt that outlives its timeout.
@@ -46,7 +46,7 @@ pub(super) struct AttemptProgress<F> {
     /// The head of the response.
     pub head: Option<ResponseHead>,
     /// The body of the response if that is not the job's, for an archive.
-    pub unwanted: Option<UnwantedBody>,
+    pub archive_only: Option<ArchiveOnlyBody>,
 }
 
 impl<F> AttemptProgress<F> {
@@ -55,7 +55,7 @@ impl<F> AttemptProgress<F> {
         Self {
             part,
             head: None,
-            unwanted: None,
+            archive_only: None,
         }
     }
 }
@@ -79,9 +79,9 @@ pub(super) async fn run<T: Transport, S: BodyStore>(
     };
     // Drained outside the timeout: the outcome is known and the rest cannot change it.
     if let (Some(mut rest), Some(head)) = (rest, progress.head.as_ref()) {
-        match engine.store.unwanted_room() {
+        match engine.store.archive_room() {
             Some(room) if may_be_archived(&outcome) => {
-                progress.unwanted = Some(unwanted::read(&mut rest, room).await);
+                progress.archive_only = Some(archive_only::read(&mut rest, room).await);
             }
             _ => drain(&mut rest, head).await,
         }
@@ -126,7 +126,7 @@ async fn request<T: Transport, S: BodyStore>(
             let body = WireBody::new(body, framing, rest, stall);
             let saved = save_body(engine, attempt, head, body, rest, &mut progress.part).await;
             let saved = saved.map_err(|failed| {
-                progress.unwanted = failed.unwanted;
+                progress.archive_only = failed.archive_only;
                 failed.error
             });
             return (saved, None);
@@ -146,14 +146,14 @@ async fn request<T: Transport, S: BodyStore>(
 /// Why a body could not be saved, and the start of it, for an archive.
 struct FailedBody {
     error: FetchError,
-    unwanted: Option<UnwantedBody>,
+    archive_only: Option<ArchiveOnlyBody>,
 }
 
 impl From<FetchError> for FailedBody {
     fn from(error: FetchError) -> Self {
         Self {
             error,
-            unwanted: None,
+            archive_only: None,
         }
     }
 }
@@ -173,7 +173,7 @@ async fn save_body<T: Transport, S: BodyStore>(
         let file = open_target(engine, attempt, head, continued, part_file.take());
         let hashes = check_empty(attempt, options).map_err(|error| FailedBody {
             error,
-            unwanted: Some(UnwantedBody::nothing(None)),
+            archive_only: Some(ArchiveOnlyBody::nothing(None)),
         })?;
         return Ok(AttemptOutcome::Body(ReceivedBody::New(file, hashes)));
     }
@@ -203,12 +203,15 @@ async fn save_body<T: Transport, S: BodyStore>(
     match whole.and_then(|()| verifier.finish()) {
         Ok(hashes) => Ok(AttemptOutcome::Body(ReceivedBody::New(file, hashes))),
         Err(error) => {
-            let unwanted = engine.store.unwanted_room();
-            let unwanted = unwanted.map(|room| start_of(&file, room, cut_off));
+            let room = engine.store.archive_room();
+            let archive_only = room.map(|room| start_of(&file, room, cut_off));
             if discards_body(&error) {
                 file.discard();
             }
-            Err(FailedBody { error, unwanted })
+            Err(FailedBody {
+                error,
+                archive_only,
+            })
         }
     }
 }
@@ -250,10 +253,10 @@ fn start_of(
     file: &impl BodyWriter,
     room: &Arc<Semaphore>,
     cut_off: Option<Truncation>,
-) -> UnwantedBody {
+) -> ArchiveOnlyBody {
     let (start, is_all) = file.excerpt();
     let beyond = (!is_all).then_some(Truncation::Length);
-    unwanted::decoded(&start, room, beyond.or(cut_off))
+    archive_only::decoded(&start, room, beyond.or(cut_off))
 }
 
 /// The version of the body in this response, if it can be resumed after an interruption.

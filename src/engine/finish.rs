@@ -12,7 +12,7 @@ use super::next_step::{
     DelayedRetry, NextStep, StepContext, has_mirror, next_step, wait_after_rejection,
 };
 use super::request::{begin_mirror, digest_of, start_over};
-use super::{Engine, host_feedback, record, unwanted};
+use super::{Engine, archive_only, host_feedback, record};
 use crate::fetch::Transport;
 use crate::model::{
     Attempt, BodyHashes, Feedback, FetchError, Job, RedirectProblem, SavedBody, SendMode,
@@ -190,19 +190,19 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
 
     /// Archives the response of an attempt after which the job goes on, if the store keeps any.
     async fn archive(&mut self, error: Option<&FetchError>) -> Result<(), FetchError> {
-        if self.engine.store.unwanted_room().is_none() {
+        if self.engine.store.archive_room().is_none() {
             return Ok(());
         }
         // Boxed, because few runs need it and its state would enlarge that of every job.
         let (engine, ended) = (self.engine, &mut self.ended);
-        Box::pin(unwanted::archive_before_next(engine, ended, error)).await
+        Box::pin(archive_only::archive_before_next(engine, ended, error)).await
     }
 
     /// Fails the job. If its last response is archived, that comes first, and the job is reported
     /// from the store's callback, as for a body.
     async fn fail(mut self, error: FetchError) {
         let engine = self.engine;
-        let Some(response) = unwanted::prepare(engine, &mut self.ended, Some(&error)) else {
+        let Some(response) = archive_only::prepare(engine, &mut self.ended, Some(&error)) else {
             let settled = record::settled(engine, self.ended, Err(error), now());
             // The record comes before the slot: an abort between the two must not lose the record.
             engine.settle(settled).await;

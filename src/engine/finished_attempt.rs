@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::{Engine, RunClock};
 use crate::model::{
-    Attempt, AttemptHistory, AttemptTrace, ResponseHead, TraceOutcome, Unprocessed, UnwantedBody,
-    WireState, add_trace, now,
+    ArchiveOnlyBody, Attempt, AttemptHistory, AttemptTrace, ResponseHead, TraceOutcome,
+    Unprocessed, WireState, add_trace, now,
 };
 
 /// An attempt that ended, with what was observed of it.
@@ -16,7 +16,7 @@ pub(super) struct FinishedAttempt {
     /// The head of its response, if one was received.
     pub head: Option<ResponseHead>,
     /// The body of that response if it is not the job's body, for an archive.
-    pub unwanted: Option<UnwantedBody>,
+    pub archive_only: Option<ArchiveOnlyBody>,
     /// The state of its connection.
     pub wire: Arc<WireState>,
 }

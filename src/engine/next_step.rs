@@ -308,7 +308,7 @@ mod tests {
             attempt: Box::new(Attempt::new(job, method, false)),
             head: None,
             wire: Arc::new(wire),
-            unwanted: None,
+            archive_only: None,
         }
     }
 

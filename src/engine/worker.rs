@@ -13,7 +13,7 @@ use super::finished_attempt::FinishedAttempt;
 use super::{Engine, attempt, finish};
 use crate::fetch::Transport;
 use crate::model::{Attempt, FetchError, LiveStats, PartialBody, WireState, now};
-use crate::schedule::{Lease, NextAction};
+use crate::schedule::{Dispatch, Lease};
 use crate::store::{BodyStore, BodyWriter};
 
 /// A connection still pending after this time has lost its first packet or is being ignored: the
@@ -32,14 +32,14 @@ pub(super) async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>, t
         let mut leases = 0..RAMP_UP_LEASES;
         while let Some(next) = engine.scheduler.next(thread).await {
             match next {
-                NextAction::Run(lease) => {
+                Dispatch::Run(lease) => {
                     if leases.next().is_some() {
                         let_others_run().await;
                     }
                     run_lease(&engine, lease).await;
                 }
                 // Boxed, because it is rare and its state would enlarge that of every worker.
-                NextAction::Fail(attempt, error) => {
+                Dispatch::Fail(attempt, error) => {
                     Box::pin(finish::reject(&engine, attempt, error)).await;
                 }
             }
@@ -160,7 +160,7 @@ async fn run_attempt<T: Transport, S: BodyStore>(
     let ended = FinishedAttempt {
         attempt,
         head: progress.head,
-        unwanted: progress.unwanted,
+        archive_only: progress.archive_only,
         wire,
     };
     (ended, progress.part, result)

@@ -72,13 +72,13 @@ pub(crate) trait BodyStore: Send + Sync + 'static {
     ) -> Self::File;
 
     /// Returns the memory for bodies of redirects and failures, in KiB, if the store archives those.
-    fn unwanted_room(&self) -> Option<&Arc<Semaphore>> {
+    fn archive_room(&self) -> Option<&Arc<Semaphore>> {
         None
     }
 
     /// Starts the body of a redirect or a final failure, with the reason why it is incomplete;
     /// `None` if the store does not archive those.
-    fn create_unwanted(
+    fn create_archive_only(
         &self,
         _attempt: &Attempt,
         _head: &ResponseHead,
@@ -159,7 +159,7 @@ pub(crate) trait BodyWriter: Send + Sync {
         }
     }
 
-    /// Returns the first [`MAX_UNWANTED_BYTES`](crate::model::MAX_UNWANTED_BYTES) of what was
+    /// Returns the first [`MAX_ARCHIVE_ONLY_BYTES`](crate::model::MAX_ARCHIVE_ONLY_BYTES) of what was
     /// written, and whether that is all, for a store that archives failures.
     fn excerpt(&self) -> (Vec<u8>, bool) {
         (Vec::new(), false)

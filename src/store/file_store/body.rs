@@ -117,8 +117,8 @@ impl FileBodyWriter {
             length: self.length,
         };
         let kept = StoredPart { part, temp };
-        if let Some(unwanted) = self.shared.parts.keep(self.file.path.clone(), kept) {
-            self.shared.remove(unwanted);
+        if let Some(useless) = self.shared.parts.keep(self.file.path.clone(), kept) {
+            self.shared.remove(useless);
         }
     }
 
