@@ -434,25 +434,11 @@ mod simulation;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Feedback, HostVerdict, InputPosition, Job};
+    use crate::model::{Feedback, HostVerdict, Job};
     use std::time::Duration;
 
     fn attempt(url: &str) -> Box<Attempt> {
-        let attempt = Attempt::new(
-            Job {
-                position: InputPosition {
-                    number: 0,
-                    input: "-".into(),
-                    line: 1,
-                },
-                url: url::Url::parse(url).unwrap(),
-                credentials: None,
-                raw: None,
-                options: None,
-            },
-            http::Method::GET,
-            false,
-        );
+        let attempt = Attempt::new(Job::plain(url), http::Method::GET, false);
         Box::new(attempt)
     }
 

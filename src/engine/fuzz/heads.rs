@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{HERE, MAX_SIZE, TOKENS, attempt, engine, look, progress_of};
 use crate::engine::Engine;
@@ -57,13 +57,7 @@ fn parse(bytes: &[u8]) -> Option<(ResponseHead, usize)> {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
         map.append(name, HeaderValue::from_bytes(header.value).ok()?);
     }
-    let head = ResponseHead {
-        status: StatusCode::from_u16(parsed.code?).ok()?,
-        version: Version::HTTP_11,
-        headers: map.into(),
-        asked: None,
-        kept_coding: None,
-    };
+    let head = ResponseHead::http11(StatusCode::from_u16(parsed.code?).ok()?, map);
     Some((head, length))
 }
 

@@ -15,8 +15,8 @@ use super::{DecoderBudget, Engine, EngineOptions, RunClock, Shutdown};
 use crate::fetch::Transport;
 use crate::fuzz::hold;
 use crate::model::{
-    Attempt, BodyVersion, ErrorKind, EventReturnQueue, FetchError, InputPosition, Job, LineOptions,
-    LiveStats, PartialBody, PriorFetch, Revalidation,
+    Attempt, BodyVersion, ErrorKind, EventReturnQueue, FetchError, Job, LineOptions, LiveStats,
+    PartialBody, PriorFetch, Revalidation,
 };
 use crate::schedule::{RetryPolicy, ScheduleOptions, Scheduler};
 use crate::store::{BodyStore, DiscardStore};
@@ -61,22 +61,14 @@ fn engine<T: Transport>(transport: T) -> Engine<T, DiscardStore> {
 /// run.
 fn attempt(url: &str, name: &str) -> Attempt {
     let url = Url::parse(url).unwrap();
-    let place = InputPosition {
-        number: 0,
-        input: "-".into(),
-        line: 1,
-    };
     let mut own_options = LineOptions::default();
     // One connection per attempt.
     own_options
         .headers
         .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     let job = Job {
-        position: place,
-        url: url.clone(),
-        credentials: None,
-        raw: None,
         options: Some(Box::new(own_options)),
+        ..Job::plain(url.as_str())
     };
     let method = if name.starts_with("head-") {
         Method::HEAD

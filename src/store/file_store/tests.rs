@@ -11,7 +11,7 @@ use super::folder::{Folder, FolderError};
 use super::parts::{PartIndex, StoredPart};
 use super::writer::TempFile;
 use super::{FileStore, FilesOptions};
-use crate::model::{Attempt, BodyVersion, InputPosition, Job, PartialBody, RelPath, ResponseHead};
+use crate::model::{Attempt, BodyVersion, Job, PartialBody, RelPath, ResponseHead};
 use crate::store::{BodyStore, BodyWriter, commit_and_wait};
 
 fn file(name: &str) -> RelPath {
@@ -130,30 +130,14 @@ async fn a_taken_part_goes_back_unless_it_is_discarded_or_committed() {
 
 /// Writes three bytes of a body that is cut off.
 async fn start(store: &FileStore, attempt: &Attempt) {
-    let head = ResponseHead {
-        status: http::StatusCode::OK,
-        version: http::Version::HTTP_11,
-        headers: http::HeaderMap::new().into(),
-        asked: None,
-        kept_coding: None,
-    };
+    let head = ResponseHead::http11(http::StatusCode::OK, http::HeaderMap::new());
     let version = || Some(kept(0, 0).part.version);
     let mut writer = store.create(attempt, &head, version, None);
     writer.write(Bytes::from_static(b"abc")).await.unwrap();
 }
 
 fn attempt() -> Attempt {
-    let job = Job {
-        position: InputPosition {
-            number: 0,
-            input: "-".into(),
-            line: 1,
-        },
-        url: Url::parse("http://a.test/").unwrap(),
-        credentials: None,
-        raw: None,
-        options: None,
-    };
+    let job = Job::plain("http://a.test/");
     Attempt::new(job, http::Method::GET, false)
 }
 
