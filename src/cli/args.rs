@@ -150,7 +150,7 @@ pub(crate) struct Cli {
     /// Requests in flight get 10 s to finish; everything else counts as left [default: never].
     #[arg(long, value_name = "DUR", value_parser = value_parsers::positive_duration, help_heading = "Concurrency and rate")]
     pub stop_after: Option<Duration>,
-    /// Stop the run after more failures: 20, or 5%.
+    /// Stop if more URLs fail than this: 20, or 5%.
     ///
     /// Stops as --stop-after does. N% is a share of the URLs finished so far, or of 100 while fewer
     /// have finished [default: never].
@@ -185,6 +185,8 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = value_parsers::duration, help_heading = "Retry")]
     pub retry_max_delay: Duration,
     /// Longest Retry-After honoured.
+    ///
+    /// A URL whose server asks for a longer wait fails at once.
     #[arg(long, value_name = "DUR", default_value = "5m", value_parser = value_parsers::duration, help_heading = "Retry")]
     pub retry_after_max: Duration,
     /// Maximum total retry wait per URL.

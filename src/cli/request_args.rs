@@ -118,7 +118,7 @@ pub(crate) struct RequestArgs {
     pub cert: Option<String>,
     /// Key of the -E certificate (PEM).
     ///
-    /// Not encrypted.
+    /// An encrypted key cannot be used.
     #[arg(long, value_name = "FILE", requires = "cert", help_heading = "Request")]
     pub key: Option<PathBuf>,
     /// Override DNS: HOST:PORT:ADDR[,ADDR].

@@ -10,6 +10,7 @@ use http::{Method, StatusCode, header};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::archive_only;
 use super::attempt_outcome::{
     AttemptOutcome, BodySource, NextRequest, PartialContent, ReceivedBody, discards_body,
 };
@@ -21,12 +22,11 @@ use super::content_type;
 use super::redirect;
 use super::response_digests::announced;
 use super::resume::{self, RangeMismatch};
-use super::unwanted;
 use super::{Engine, EngineOptions};
 use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
-    Attempt, BodyHashes, BodyVersion, Cause, FetchError, PartialBody, ResponseHead, TimeLimit,
-    Truncation, UnwantedBody, WireState, deadline_after, now,
+    ArchiveOnlyBody, Attempt, BodyHashes, BodyVersion, Cause, FetchError, PartialBody,
+    ResponseHead, TimeLimit, Truncation, WireState, deadline_after, now,
 };
 use crate::schedule::{RetryRules, exhausted_for, retry_after};
 use crate::store::{BodyStore, BodyWriter, SitemapWriter};
@@ -34,31 +34,43 @@ use crate::store::{BodyStore, BodyWriter, SitemapWriter};
 /// A server may send less than the requested range (RFC 9110 §14.2). An incomplete 206 with at
 /// least this many bytes counts as progress, a shorter one as `truncated`.
 const MIN_PIECE_BYTES: u64 = 64 * 1024;
-/// Maximum bytes read of an unwanted body (such as a 404 page) to keep its connection reusable.
+/// Maximum bytes read of a body that is not saved (such as a 404 page) to keep its connection reusable.
 const DRAIN_BYTES: u64 = 64 * 1024;
-/// Maximum time spent reading an unwanted body.
+/// Maximum time spent reading it.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What was received of a response, besides the body of its job.
-#[derive(Debug, Default)]
-pub(super) struct SeenResponse {
-    /// Its head.
+/// The state of an attempt that outlives its timeout.
+pub(super) struct AttemptProgress<F> {
+    /// The partial body that it may continue. Boxed, because few attempts have one.
+    pub part: Option<Box<F>>,
+    /// The head of the response.
     pub head: Option<ResponseHead>,
-    /// Its body if that is not the job's, for an archive.
-    pub unwanted: Option<UnwantedBody>,
+    /// The body of the response if that is not the job's, for an archive.
+    pub archive_only: Option<ArchiveOnlyBody>,
 }
 
-/// Runs one attempt within `--max-time`. `seen` receives the response.
+impl<F> AttemptProgress<F> {
+    /// Creates the progress of an attempt that has not begun.
+    pub(super) fn new(part: Option<Box<F>>) -> Self {
+        Self {
+            part,
+            head: None,
+            archive_only: None,
+        }
+    }
+}
+
+/// Runs one attempt within `--max-time`.
 pub(super) async fn run<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     wire: &Arc<WireState>,
-    seen: &mut SeenResponse,
+    progress: &mut AttemptProgress<S::File>,
 ) -> Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FetchError> {
     let (outcome, rest) = match engine.options.max_time {
-        None => request(engine, attempt, wire, seen).await,
+        None => request(engine, attempt, wire, progress).await,
         Some(limit) => {
-            let inner = request(engine, attempt, wire, seen);
+            let inner = request(engine, attempt, wire, progress);
             timeout(limit, inner).await.unwrap_or({
                 let limit = TimeLimit::Attempt(limit);
                 (Err(FetchError::Timeout { limit }), None)
@@ -66,10 +78,10 @@ pub(super) async fn run<T: Transport, S: BodyStore>(
         }
     };
     // Drained outside the timeout: the outcome is known and the rest cannot change it.
-    if let (Some(mut rest), Some(head)) = (rest, seen.head.as_ref()) {
-        match engine.store.unwanted_room() {
+    if let (Some(mut rest), Some(head)) = (rest, progress.head.as_ref()) {
+        match engine.store.archive_room() {
             Some(room) if may_be_archived(&outcome) => {
-                seen.unwanted = Some(unwanted::read(&mut rest, room).await);
+                progress.archive_only = Some(archive_only::read(&mut rest, room).await);
             }
             _ => drain(&mut rest, head).await,
         }
@@ -90,7 +102,7 @@ async fn request<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     wire: &Arc<WireState>,
-    seen: &mut SeenResponse,
+    progress: &mut AttemptProgress<S::File>,
 ) -> (
     Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FetchError>,
     Option<T::Body>,
@@ -107,24 +119,20 @@ async fn request<T: Transport, S: BodyStore>(
     wire.mark_head_received(now());
     let framing = BodyFraming::of(&head);
     let action = classify_head(engine, attempt, &head, &framing);
-    let head = seen.head.insert(head);
+    let head = progress.head.insert(head);
     let outcome = match action {
         Ok(AttemptOutcome::Body(BodySource::Response(rest))) => {
             let stall = StallClock::new(options.stall_timeout, wire);
             let body = WireBody::new(body, framing, rest, stall);
-            let saved = save_body(engine, attempt, head, body, rest).await;
+            let saved = save_body(engine, attempt, head, body, rest, &mut progress.part).await;
             let saved = saved.map_err(|failed| {
-                seen.unwanted = failed.unwanted;
+                progress.archive_only = failed.archive_only;
                 failed.error
             });
             return (saved, None);
         }
         Ok(AttemptOutcome::Body(BodySource::Part(part))) => {
-            let checks = verifier(attempt, options);
-            let verified = verify_part(engine, attempt, part, checks).await;
-            verified
-                .and_then(BodyVerifier::finish)
-                .map(|hashes| AttemptOutcome::Body(ReceivedBody::Part(hashes)))
+            complete_part(part, &mut progress.part, verifier(attempt, options)).await
         }
         Ok(AttemptOutcome::Body(BodySource::Saved)) => {
             Ok(AttemptOutcome::Body(ReceivedBody::Saved))
@@ -138,14 +146,14 @@ async fn request<T: Transport, S: BodyStore>(
 /// Why a body could not be saved, and the start of it, for an archive.
 struct FailedBody {
     error: FetchError,
-    unwanted: Option<UnwantedBody>,
+    archive_only: Option<ArchiveOnlyBody>,
 }
 
 impl From<FetchError> for FailedBody {
     fn from(error: FetchError) -> Self {
         Self {
             error,
-            unwanted: None,
+            archive_only: None,
         }
     }
 }
@@ -157,32 +165,30 @@ async fn save_body<T: Transport, S: BodyStore>(
     head: &ResponseHead,
     body: WireBody<'_, T::Body>,
     rest: Option<PartialContent>,
+    part_file: &mut Option<Box<S::File>>,
 ) -> Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FailedBody> {
     let options = &engine.options;
-    let part = attempt.resumable_part().filter(|_| rest.is_some());
-    let version = || version(attempt, head, part.zip(rest), options);
-    let file = match attempt.job.sitemap() {
-        Some(reply) => BodyTarget::Sitemap(SitemapWriter::new(reply.clone())),
-        None => BodyTarget::Store(engine.store.create(attempt, head, version, part)?),
-    };
+    let continued = attempt.resumable_part().zip(rest);
     if !has_body(attempt, head) {
+        let file = open_target(engine, attempt, head, continued, part_file.take());
         let hashes = check_empty(attempt, options).map_err(|error| FailedBody {
             error,
-            unwanted: Some(UnwantedBody::nothing(None)),
+            archive_only: Some(ArchiveOnlyBody::nothing(None)),
         })?;
         return Ok(AttemptOutcome::Body(ReceivedBody::New(file, hashes)));
     }
+    let mut verifier = verifier(attempt, options).with_announced(announced(head, rest.is_some()));
+    if let (Some((part, _)), Some(file)) = (continued, part_file.as_deref()) {
+        verifier = verify_part(part, file, verifier).await?;
+    }
     let mut sink = BodySink {
-        file,
-        size: part.map_or(0, |part| part.length),
+        file: open_target(engine, attempt, head, continued, part_file.take()),
+        size: continued.map_or(0, |(part, _)| part.length),
         limit: options.max_size,
-        verifier: verifier(attempt, options).with_announced(announced(head, rest.is_some())),
+        verifier,
         live: &engine.live,
         windows: &engine.windows,
     };
-    if let Some(part) = part {
-        sink.verifier = verify_part(engine, attempt, part, sink.verifier).await?;
-    }
     let taken = take_body(body, head, &mut sink).await;
     if let (Ok(()), Some(rest)) = (&taken, rest)
         && sink.size < rest.total
@@ -197,14 +203,37 @@ async fn save_body<T: Transport, S: BodyStore>(
     match whole.and_then(|()| verifier.finish()) {
         Ok(hashes) => Ok(AttemptOutcome::Body(ReceivedBody::New(file, hashes))),
         Err(error) => {
-            let unwanted = engine.store.unwanted_room();
-            let unwanted = unwanted.map(|room| start_of(&file, room, cut_off));
+            let room = engine.store.archive_room();
+            let archive_only = room.map(|room| start_of(&file, room, cut_off));
             if discards_body(&error) {
                 file.discard();
             }
-            Err(FailedBody { error, unwanted })
+            Err(FailedBody {
+                error,
+                archive_only,
+            })
         }
     }
+}
+
+/// Opens what the body is written to. A partial body that the response does not continue is
+/// discarded.
+fn open_target<T, S: BodyStore>(
+    engine: &Engine<T, S>,
+    attempt: &Attempt,
+    head: &ResponseHead,
+    continued: Option<(&PartialBody, PartialContent)>,
+    mut part: Option<Box<S::File>>,
+) -> BodyTarget<S::File> {
+    if let Some(reply) = attempt.job.sitemap() {
+        return BodyTarget::Sitemap(SitemapWriter::new(reply.clone()));
+    }
+    if let Some(useless) = part.take_if(|_| continued.is_none()) {
+        useless.discard();
+    }
+    let version = || version(attempt, head, continued, &engine.options);
+    let part = part.map(|part| *part);
+    BodyTarget::Store(engine.store.create(attempt, head, version, part))
 }
 
 /// Checks the body of a response without one. The expected size and hashes are those of the body,
@@ -224,10 +253,10 @@ fn start_of(
     file: &impl BodyWriter,
     room: &Arc<Semaphore>,
     cut_off: Option<Truncation>,
-) -> UnwantedBody {
+) -> ArchiveOnlyBody {
     let (start, is_all) = file.excerpt();
     let beyond = (!is_all).then_some(Truncation::Length);
-    unwanted::decoded(&start, room, beyond.or(cut_off))
+    archive_only::decoded(&start, room, beyond.or(cut_off))
 }
 
 /// The version of the body in this response, if it can be resumed after an interruption.
@@ -253,11 +282,27 @@ fn verifier(attempt: &Attempt, options: &EngineOptions) -> BodyVerifier {
     BodyVerifier::new(attempt, &options.hashes).with_types(types)
 }
 
-/// Returns the verifier after it has taken in the partial body on disk.
-async fn verify_part<T: Transport, S: BodyStore>(
-    engine: &Engine<T, S>,
-    attempt: &Attempt,
+/// Checks and takes a partial body that turned out to be the whole one.
+async fn complete_part<F: BodyWriter>(
     part: &PartialBody,
+    part_file: &mut Option<Box<F>>,
+    verifier: BodyVerifier,
+) -> Result<AttemptOutcome<ReceivedBody<BodyTarget<F>>>, FetchError> {
+    let hashes = match part_file.as_deref() {
+        Some(file) => verify_part(part, file, verifier).await?.finish()?,
+        None => None,
+    };
+    Ok(match part_file.take() {
+        Some(file) => AttemptOutcome::Body(ReceivedBody::New(BodyTarget::Store(*file), hashes)),
+        // Does not happen: an attempt has a partial body and its file, or neither.
+        None => AttemptOutcome::Continue(NextRequest::Restart),
+    })
+}
+
+/// Returns the verifier after it has taken in the partial body on disk.
+async fn verify_part(
+    part: &PartialBody,
+    file: &impl BodyWriter,
     mut verifier: BodyVerifier,
 ) -> Result<BodyVerifier, FetchError> {
     let needed = verifier.needed_of(part.length);
@@ -265,7 +310,7 @@ async fn verify_part<T: Transport, S: BodyStore>(
         verifier.skip(part.length);
         return Ok(verifier);
     }
-    let file = engine.store.read_part(attempt, part).await?;
+    let file = file.read_back().await?;
     let rest = part.length - needed;
     // Hashing gigabytes takes seconds, so not on the thread that serves sockets. If the disk
     // hangs, an abort ends this wait.

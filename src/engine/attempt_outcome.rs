@@ -27,10 +27,8 @@ pub(super) enum BodySource<'a> {
 /// A complete body.
 #[derive(Debug)]
 pub(super) enum ReceivedBody<F> {
-    /// Written by this attempt; not committed yet.
+    /// Written, by this attempt or those before it; not committed yet.
     New(F, Option<Box<BodyHashes>>),
-    /// The partial body, which was already complete.
-    Part(Option<Box<BodyHashes>>),
     /// The file that an earlier run saved (304).
     Saved,
 }

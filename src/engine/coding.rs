@@ -177,22 +177,11 @@ fn ending(name: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{InputPosition, Job};
-    use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
+    use crate::model::Job;
+    use http::{HeaderMap, HeaderName, Method, StatusCode};
 
     fn attempt(url: &str) -> Attempt {
-        let place = InputPosition {
-            number: 0,
-            input: "-".into(),
-            line: 1,
-        };
-        let job = Job {
-            position: place,
-            url: Url::parse(url).unwrap(),
-            credentials: None,
-            raw: None,
-            options: None,
-        };
+        let job = Job::plain(url);
         Attempt::new(job, Method::GET, false)
     }
 
@@ -201,13 +190,7 @@ mod tests {
         for (name, value) in headers {
             map.append(name, HeaderValue::from_static(value));
         }
-        ResponseHead {
-            status: StatusCode::OK,
-            version: Version::HTTP_11,
-            headers: map.into(),
-            asked: None,
-            kept_coding: None,
-        }
+        ResponseHead::http11(StatusCode::OK, map)
     }
 
     /// Returns the coding that is kept and those that are decoded.
@@ -328,24 +311,20 @@ mod tests {
     fn the_extension_of_the_input_url_or_of_the_final_url_decides() {
         let headers = [(header::CONTENT_ENCODING, "gzip")];
         let head = head(&headers);
-        let mut redirected = attempt("http://a.test/latest.tar.gz");
-        redirected.hop = Some(Box::new(crate::model::Hop {
-            url: Url::parse("http://b.test/blob").unwrap(),
-            visited: vec![],
-            left_origin: false,
-            requests: Vec::new(),
-            cookies: crate::model::ChainCookies::default(),
-        }));
-        assert!(kept(&redirected, &head, false).is_some());
-        let mut redirected = attempt("http://a.test/latest");
-        redirected.hop = Some(Box::new(crate::model::Hop {
-            url: Url::parse("http://b.test/v1.tar.gz").unwrap(),
-            visited: vec![],
-            left_origin: false,
-            requests: Vec::new(),
-            cookies: crate::model::ChainCookies::default(),
-        }));
-        assert!(kept(&redirected, &head, false).is_some());
+        for (input, end) in [
+            ("http://a.test/latest.tar.gz", "http://b.test/blob"),
+            ("http://a.test/latest", "http://b.test/v1.tar.gz"),
+        ] {
+            let mut redirected = attempt(input);
+            redirected.hop = Some(Box::new(crate::model::Hop {
+                url: Url::parse(end).unwrap(),
+                visited: vec![],
+                left_origin: false,
+                requests: Vec::new(),
+                cookies: crate::model::ChainCookies::default(),
+            }));
+            assert!(kept(&redirected, &head, false).is_some(), "{input}");
+        }
     }
 
     #[test]

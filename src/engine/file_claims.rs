@@ -119,7 +119,6 @@ mod tests {
     use super::*;
     use crate::model::{InputPosition, LineOptions};
     use http::Method;
-    use url::Url;
 
     fn job(line: u64, url: &str, own_options: Option<LineOptions>) -> Job {
         Job {
@@ -128,10 +127,8 @@ mod tests {
                 input: "-".into(),
                 line,
             },
-            url: Url::parse(url).unwrap(),
-            credentials: None,
-            raw: None,
             options: own_options.map(Box::new),
+            ..Job::plain(url)
         }
     }
 

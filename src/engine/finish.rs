@@ -12,7 +12,7 @@ use super::next_step::{
     DelayedRetry, NextStep, StepContext, has_mirror, next_step, wait_after_rejection,
 };
 use super::request::{begin_mirror, digest_of, start_over};
-use super::{Engine, host_feedback, record, unwanted};
+use super::{Engine, archive_only, host_feedback, record};
 use crate::fetch::Transport;
 use crate::model::{
     Attempt, BodyHashes, Feedback, FetchError, Job, RedirectProblem, SavedBody, SendMode,
@@ -27,6 +27,7 @@ pub(super) async fn finish<T: Transport, S: BodyStore>(
     engine: &Arc<Engine<T, S>>,
     lease: Lease,
     mut ended: FinishedAttempt,
+    part: Option<Box<S::File>>,
     result: Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FetchError>,
 ) {
     let longest = engine.retry.retry_after_max;
@@ -40,8 +41,13 @@ pub(super) async fn finish<T: Transport, S: BodyStore>(
         options: &engine.options,
     };
     let step = next_step(result, &context);
+    match part {
+        Some(part) if !step.keeps_part() => part.discard(),
+        // Put back before the next attempt may start, which takes it again.
+        part => drop(part),
+    }
     if !matches!(step, NextStep::Commit(_)) {
-        ended.return_part(engine, step.keeps_part());
+        ended.attempt.part = None;
     }
     let end = AttemptEnd {
         engine,
@@ -184,19 +190,19 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
 
     /// Archives the response of an attempt after which the job goes on, if the store keeps any.
     async fn archive(&mut self, error: Option<&FetchError>) -> Result<(), FetchError> {
-        if self.engine.store.unwanted_room().is_none() {
+        if self.engine.store.archive_room().is_none() {
             return Ok(());
         }
         // Boxed, because few runs need it and its state would enlarge that of every job.
         let (engine, ended) = (self.engine, &mut self.ended);
-        Box::pin(unwanted::archive_before_next(engine, ended, error)).await
+        Box::pin(archive_only::archive_before_next(engine, ended, error)).await
     }
 
     /// Fails the job. If its last response is archived, that comes first, and the job is reported
     /// from the store's callback, as for a body.
     async fn fail(mut self, error: FetchError) {
         let engine = self.engine;
-        let Some(response) = unwanted::prepare(engine, &mut self.ended, Some(&error)) else {
+        let Some(response) = archive_only::prepare(engine, &mut self.ended, Some(&error)) else {
             let settled = record::settled(engine, self.ended, Err(error), now());
             // The record comes before the slot: an abort between the two must not lose the record.
             engine.settle(settled).await;
@@ -223,23 +229,12 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
     }
 
     /// Commits a complete body.
-    async fn commit_received(mut self, body: ReceivedBody<BodyTarget<S::File>>) {
+    async fn commit_received(self, body: ReceivedBody<BodyTarget<S::File>>) {
         let engine = self.engine;
         match body {
             ReceivedBody::New(file, hashes) => {
-                self.ended.forget_unused_part();
                 let commit = |done| file.commit(with_hashes(hashes, done));
                 self.commit_body(commit).await;
-            }
-            ReceivedBody::Part(hashes) => {
-                if let Some(part) = self.ended.attempt.part.clone() {
-                    let attempt = self.ended.attempt.clone();
-                    let commit = |done| async move {
-                        let done = with_hashes(hashes, done);
-                        engine.store.commit_part(&attempt, &part, done).await;
-                    };
-                    self.commit_body(commit).await;
-                }
             }
             ReceivedBody::Saved => {
                 if let Some(head) = &self.ended.head {

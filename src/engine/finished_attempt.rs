@@ -3,14 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::StatusCode;
-
 use super::{Engine, RunClock};
 use crate::model::{
-    Attempt, AttemptHistory, AttemptTrace, ResponseHead, TraceOutcome, Unprocessed, UnwantedBody,
-    WireState, add_trace, now,
+    ArchiveOnlyBody, Attempt, AttemptHistory, AttemptTrace, ResponseHead, TraceOutcome,
+    Unprocessed, WireState, add_trace, now,
 };
-use crate::store::BodyStore;
 
 /// An attempt that ended, with what was observed of it.
 pub(super) struct FinishedAttempt {
@@ -19,29 +16,12 @@ pub(super) struct FinishedAttempt {
     /// The head of its response, if one was received.
     pub head: Option<ResponseHead>,
     /// The body of that response if it is not the job's body, for an archive.
-    pub unwanted: Option<UnwantedBody>,
+    pub archive_only: Option<ArchiveOnlyBody>,
     /// The state of its connection.
     pub wire: Arc<WireState>,
 }
 
 impl FinishedAttempt {
-    /// Drops the partial body if the response brought the whole body instead of the rest.
-    pub(super) fn forget_unused_part(&mut self) {
-        let status = self.head.as_ref().map(|head| head.status);
-        if status != Some(StatusCode::PARTIAL_CONTENT) {
-            self.attempt.part = None;
-        }
-    }
-
-    /// Returns the attempt's partial body to the store, or removes it if it is useless.
-    pub(super) fn return_part<T, S: BodyStore>(&mut self, engine: &Engine<T, S>, is_useful: bool) {
-        match self.attempt.part.take() {
-            Some(part) if is_useful => engine.store.return_part(&self.attempt, &part),
-            Some(part) => engine.store.remove_part(&self.attempt, &part),
-            None => {}
-        }
-    }
-
     /// Closes this attempt; the job's next request may start now.
     pub(super) fn close_attempt_now<T, S>(
         &mut self,

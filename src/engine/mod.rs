@@ -2,6 +2,7 @@
 //! `join_all` drain it, each running one attempt at a time.
 
 mod adopt;
+mod archive_only;
 mod attempt;
 mod attempt_outcome;
 mod body;
@@ -29,7 +30,6 @@ mod resume;
 mod shared;
 mod shutdown;
 mod threads;
-mod unwanted;
 mod worker;
 
 use std::sync::Arc;

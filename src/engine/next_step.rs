@@ -281,25 +281,14 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Cause, ChainCookies, Hop, InputPosition, Job, LineOptions, Mirror, TimeLimit, WireState,
-        now,
+        Cause, ChainCookies, Hop, Job, LineOptions, Mirror, TimeLimit, WireState, now,
     };
 
     type Outcome = Result<AttemptOutcome<ReceivedBody<()>>, FetchError>;
 
     /// An attempt whose connection noticed this.
     fn ended(method: Method, noticed: Option<Unprocessed>) -> FinishedAttempt {
-        let job = Job {
-            position: InputPosition {
-                number: 0,
-                input: "-".into(),
-                line: 1,
-            },
-            url: Url::parse("http://a.test/").unwrap(),
-            credentials: None,
-            raw: None,
-            options: None,
-        };
+        let job = Job::plain("http://a.test/");
         let wire = WireState::new(now());
         if let Some(noticed) = noticed {
             wire.mark_unprocessed(noticed);
@@ -308,7 +297,7 @@ mod tests {
             attempt: Box::new(Attempt::new(job, method, false)),
             head: None,
             wire: Arc::new(wire),
-            unwanted: None,
+            archive_only: None,
         }
     }
 

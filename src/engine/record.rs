@@ -143,7 +143,7 @@ pub(super) fn settled<T, S>(
     let error = result.as_ref().err();
     // With a place in the pack, the journal would take it for the report of a loss.
     let is_save = matches!(error, Some(FetchError::Save { .. }));
-    let resumed = attempt.part.as_ref().filter(|_| result.is_ok());
+    let part = completed_part(attempt.part.as_deref(), head.as_ref()).filter(|_| result.is_ok());
     let mut record = Record {
         ok: result.is_ok(),
         error: error.map(|error| error_of(&attempt, error, options)),
@@ -157,7 +157,7 @@ pub(super) fn settled<T, S>(
         ttfb_ms: wire.head_time().map(millis),
         elapsed_ms: Some(since(start)),
         total_ms: first_start(&attempt).map(since),
-        resumed_at: resumed.map(|part| part.length),
+        resumed_at: part.map(|part| part.length),
         change: content_change(&attempt, &result, options.refresh),
         simulated: attempt.simulated,
         request: digest_of(&attempt.job, options),
@@ -169,8 +169,7 @@ pub(super) fn settled<T, S>(
         fill_location(&mut record, saved);
     }
     if let Some(head) = &head {
-        let (part, known) = (attempt.part.as_deref(), attempt.known.as_deref());
-        fill_response(&mut record, head, part, known);
+        fill_response(&mut record, head, part, attempt.known.as_deref());
     }
     let outcome = outcome_of(result, head);
     record.status = status_of(&record, &outcome);
@@ -232,6 +231,21 @@ fn outcome_of(result: Result<SavedBody, FetchError>, head: Option<ResponseHead>)
         (Ok(_), None) => Outcome::Skipped,
         (Err(error), _) => Outcome::Failed(error),
     }
+}
+
+/// Returns the partial body that the response has completed. If it brought the whole body instead,
+/// there is none.
+fn completed_part<'a>(
+    part: Option<&'a PartialBody>,
+    head: Option<&ResponseHead>,
+) -> Option<&'a PartialBody> {
+    let completes = |status| {
+        matches!(
+            status,
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE
+        )
+    };
+    part.filter(|_| head.is_some_and(|head| completes(head.status)))
 }
 
 /// Fills in the response fields. A 416 or 304 does not describe the saved body, so what is known

@@ -203,21 +203,11 @@ fn method_after(status: StatusCode, attempt: &Attempt) -> (Method, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{InputPosition, Job};
-    use http::{HeaderMap, HeaderValue, Version};
+    use crate::model::Job;
+    use http::{HeaderMap, HeaderValue};
 
     fn attempt(url: &str, method: Method) -> Attempt {
-        let job = Job {
-            position: InputPosition {
-                number: 0,
-                input: "-".into(),
-                line: 1,
-            },
-            url: Url::parse(url).unwrap(),
-            credentials: None,
-            raw: None,
-            options: None,
-        };
+        let job = Job::plain(url);
         let with_body = matches!(method, Method::POST | Method::PUT);
         Attempt::new(job, method, with_body)
     }
@@ -231,13 +221,7 @@ mod tests {
         if let Some(location) = location {
             headers.insert(header::LOCATION, HeaderValue::from_bytes(location).unwrap());
         }
-        ResponseHead {
-            status: StatusCode::from_u16(status).unwrap(),
-            version: Version::HTTP_11,
-            headers: headers.into(),
-            asked: None,
-            kept_coding: None,
-        }
+        ResponseHead::http11(StatusCode::from_u16(status).unwrap(), headers)
     }
 
     fn step(attempt: &mut Attempt, status: u16, location: &str) -> Result<(), RedirectProblem> {

@@ -64,7 +64,7 @@ pub(crate) fn digest_of(job: &Job, options: &EngineOptions) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{InputPosition, LineOptions};
+    use crate::model::LineOptions;
 
     fn job(own: Option<Method>, own_body: bool) -> Job {
         let own_options = LineOptions {
@@ -73,15 +73,8 @@ mod tests {
             ..LineOptions::default()
         };
         Job {
-            position: InputPosition {
-                number: 0,
-                input: "-".into(),
-                line: 1,
-            },
-            url: url::Url::parse("http://a.test/").unwrap(),
-            credentials: None,
-            raw: None,
             options: Some(Box::new(own_options)),
+            ..Job::plain("http://a.test/")
         }
     }
 

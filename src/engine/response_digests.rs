@@ -79,8 +79,7 @@ fn set(algorithm: HashAlgorithm, value: &str, hashes: &mut BodyHashes) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderMap, HeaderValue, Version};
-    use std::sync::Arc;
+    use http::{HeaderMap, HeaderValue};
 
     /// Of `abc`.
     const SHA256: &str = "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
@@ -92,13 +91,7 @@ mod tests {
             let name: HeaderName = name.parse().unwrap();
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        let head = ResponseHead {
-            status,
-            version: Version::HTTP_11,
-            headers: Arc::new(headers),
-            asked: None,
-            kept_coding: None,
-        };
+        let head = ResponseHead::http11(status, headers);
         let Some(hashes) = announced(&head, is_rest) else {
             return Vec::new();
         };

@@ -187,7 +187,7 @@ fn number(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{InputPosition, Job};
+    use crate::model::Job;
     use http::{HeaderMap, Method};
 
     /// Classifies a response of the URL that sent the partial body.
@@ -211,34 +211,16 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_static(value));
         }
-        ResponseHead {
-            status: StatusCode::from_u16(status).unwrap(),
-            version: http::Version::HTTP_11,
-            headers: map.into(),
-            asked: None,
-            kept_coding: None,
-        }
+        ResponseHead::http11(StatusCode::from_u16(status).unwrap(), map)
     }
 
     fn attempt(method: Method) -> Attempt {
-        let place = InputPosition {
-            number: 0,
-            input: "-".into(),
-            line: 1,
-        };
-        let job = Job {
-            position: place,
-            url: Url::parse("http://a/b").unwrap(),
-            credentials: None,
-            raw: None,
-            options: None,
-        };
+        let job = Job::plain("http://a/b");
         Attempt::new(job, method, false)
     }
 
     fn part(validator: &'static str, total: Option<u64>) -> PartialBody {
         PartialBody {
-            id: 1,
             version: BodyVersion {
                 job_url: Url::parse("http://a.test/x").unwrap(),
                 url: Url::parse("http://a/b").unwrap(),
@@ -374,7 +356,6 @@ mod tests {
         );
         let nothing_left = head(416, &[("content-range", "bytes */10")]);
         let part = |total| PartialBody {
-            id: 1,
             version: BodyVersion {
                 job_url: Url::parse("http://a.test/x").unwrap(),
                 url: Url::parse("http://a.test/signed?1").unwrap(),

@@ -6,9 +6,8 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
-use url::Url;
 
 use super::*;
 use crate::fetch::{RawResponse, ResponseBody};
@@ -121,13 +120,10 @@ impl Transport for StubTransport {
                             HeaderValue::try_from(value).unwrap(),
                         )
                     });
-                    let head = ResponseHead {
-                        status: StatusCode::from_u16(status).unwrap(),
-                        version: Version::HTTP_11,
-                        headers: HeaderMap::from_iter(headers).into(),
-                        asked: None,
-                        kept_coding: None,
-                    };
+                    let head = ResponseHead::http11(
+                        StatusCode::from_u16(status).unwrap(),
+                        HeaderMap::from_iter(headers),
+                    );
                     return Ok(RawResponse {
                         head,
                         body: StubBody(pieces.into_iter()),
@@ -217,13 +213,9 @@ impl EngineBench {
                 input: "-".into(),
                 line: number + 1,
             };
-            let url = Url::parse(url).unwrap();
             ListEntry::Job(Job {
                 position: place,
-                url,
-                credentials: None,
-                raw: None,
-                options: None,
+                ..Job::plain(url)
             })
         });
         batches.try_send(Ok(entries.collect())).unwrap();

@@ -5,14 +5,15 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::attempt::AttemptProgress;
 use super::attempt_outcome::{AttemptOutcome, ReceivedBody};
 use super::body_target::BodyTarget;
 use super::finished_attempt::FinishedAttempt;
 use super::{Engine, attempt, finish};
 use crate::fetch::Transport;
 use crate::model::{Attempt, FetchError, LiveStats, PartialBody, WireState, now};
-use crate::schedule::{Lease, NextAction};
-use crate::store::BodyStore;
+use crate::schedule::{Dispatch, Lease};
+use crate::store::{BodyStore, BodyWriter};
 
 /// A connection still pending after this time has lost its first packet or is being ignored: the
 /// first retransmission is sent after 1 s (RFC 6298 §2).
@@ -27,9 +28,9 @@ pub(super) async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>, t
     let work = async {
         while let Some(next) = engine.scheduler.next(thread).await {
             match next {
-                NextAction::Run(lease) => run_lease(&engine, lease).await,
+                Dispatch::Run(lease) => run_lease(&engine, lease).await,
                 // Boxed, because it is rare and its state would enlarge that of every worker.
-                NextAction::Fail(attempt, error) => {
+                Dispatch::Fail(attempt, error) => {
                     Box::pin(finish::reject(&engine, attempt, error)).await;
                 }
             }
@@ -74,7 +75,8 @@ async fn run_lease<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut l
         return;
     };
     attempt.replace_refused_head();
-    attempt.part = part_to_continue(engine, &attempt);
+    let (part, part_file) = part_to_continue(engine, &attempt).unzip();
+    attempt.part = part.map(Box::new);
     if let Some(jar) = engine
         .options
         .jar
@@ -87,17 +89,20 @@ async fn run_lease<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut l
     if std::mem::take(&mut attempt.again) {
         engine.live.count_retry();
     }
-    let (ended, result) = run_attempt(engine, attempt, &mut lease).await;
-    finish::finish(engine, lease, ended, result).await;
+    let part_file = part_file.map(Box::new);
+    let (ended, part_file, result) = run_attempt(engine, attempt, part_file, &mut lease).await;
+    finish::finish(engine, lease, ended, part_file, result).await;
 }
 
 /// Runs an attempt to its end. A function of its own, so that nothing of it takes memory after that.
 async fn run_attempt<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     mut attempt: Box<Attempt>,
+    part_file: Option<Box<S::File>>,
     lease: &mut Lease,
 ) -> (
     FinishedAttempt,
+    Option<Box<S::File>>,
     Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FetchError>,
 ) {
     let start = now();
@@ -105,11 +110,11 @@ async fn run_attempt<T: Transport, S: BodyStore>(
         .with_thread(lease.thread())
         .with_useful_connections(engine.live.useful_connections());
     let wire = Arc::new(wire);
-    let mut seen = attempt::SeenResponse::default();
+    let mut progress = AttemptProgress::new(part_file);
     let in_flight = InFlight::new(&engine.live, &attempt.shown_url(), &wire);
     let result = {
         // Pinned on the stack: the future is large, and each call would move it.
-        let running = pin!(attempt::run(engine, &attempt, &wire, &mut seen));
+        let running = pin!(attempt::run(engine, &attempt, &wire, &mut progress));
         if lease.is_first_connection() {
             let has_spare = engine.options.spare_connections() > 0;
             let is_tls = attempt.url().scheme() == "https";
@@ -124,16 +129,16 @@ async fn run_attempt<T: Transport, S: BodyStore>(
         url = &*attempt.shown_url(),
         attempt = attempt.number,
         ms = now().saturating_duration_since(start).as_millis() as u64,
-        status = seen.head.as_ref().map(|head| head.status.as_u16()),
+        status = progress.head.as_ref().map(|head| head.status.as_u16()),
         "attempt ended",
     );
     let ended = FinishedAttempt {
         attempt,
-        head: seen.head,
-        unwanted: seen.unwanted,
+        head: progress.head,
+        archive_only: progress.archive_only,
         wire,
     };
-    (ended, result)
+    (ended, progress.part, result)
 }
 
 /// Returns the partial body that this attempt resumes, if there is one. Only a plain GET without
@@ -141,18 +146,18 @@ async fn run_attempt<T: Transport, S: BodyStore>(
 fn part_to_continue<T, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
-) -> Option<Box<PartialBody>> {
+) -> Option<(PartialBody, S::File)> {
     let is_sitemap = attempt.job.sitemap().is_some();
     if !attempt.is_plain_get() || attempt::accepts_partial(attempt, &engine.options) || is_sitemap {
         return None;
     }
-    let part = engine.store.take_part(attempt)?;
+    let (part, file) = engine.store.take_part(attempt)?;
     if part.version.job_url != attempt.job.url {
         // The file was taken over by another input line.
-        engine.store.remove_part(attempt, &part);
+        file.discard();
         return None;
     }
-    Some(Box::new(part))
+    Some((part, file))
 }
 
 /// Runs the first attempt at a host, which goes alone, and tells the scheduler when others may

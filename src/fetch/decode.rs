@@ -715,13 +715,7 @@ mod tests {
             for line in lines {
                 headers.append(header::TRANSFER_ENCODING, line.parse().unwrap());
             }
-            let head = ResponseHead {
-                status: http::StatusCode::OK,
-                version: http::Version::HTTP_11,
-                headers: headers.into(),
-                asked: None,
-                kept_coding: None,
-            };
+            let head = ResponseHead::http11(http::StatusCode::OK, headers);
             transfer_codings(&head).map_err(|error| error.kind())
         };
         let (gzip, deflate) = (ContentCoding::Gzip, ContentCoding::Deflate);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::classify::{FailurePhase, classify};
 use super::clock;
@@ -192,13 +192,7 @@ fn synthetic_response<B>(
     let mut headers = HeaderMap::from_iter(extra);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     RawResponse {
-        head: ResponseHead {
-            status,
-            version: Version::HTTP_11,
-            headers: headers.into(),
-            asked: None,
-            kept_coding: None,
-        },
+        head: ResponseHead::http11(status, headers),
         body: FaultyBody::Empty,
     }
 }

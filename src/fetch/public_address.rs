@@ -94,23 +94,26 @@ fn range_of(addr: IpAddr) -> Option<&'static str> {
 }
 
 fn range_of_v4(addr: Ipv4Addr) -> Option<&'static str> {
-    let is_in = |range: &&AddressRange<Ipv4Addr>| {
-        let differs = addr.to_bits() ^ range.0.to_bits();
-        differs.leading_zeros() >= range.1
-    };
-    NON_PUBLIC_V4.iter().find(is_in).map(|range| range.2)
+    let shared_bits = |start: Ipv4Addr| (addr.to_bits() ^ start.to_bits()).leading_zeros();
+    find_range(&NON_PUBLIC_V4, shared_bits)
 }
 
 fn range_of_v6(addr: Ipv6Addr) -> Option<&'static str> {
-    let is_in = |range: &&AddressRange<Ipv6Addr>| {
-        let differs = addr.to_bits() ^ range.0.to_bits();
-        differs.leading_zeros() >= range.1
-    };
+    let shared_bits = |start: Ipv6Addr| (addr.to_bits() ^ start.to_bits()).leading_zeros();
     let [first, ..] = addr.segments();
-    match NON_PUBLIC_V6.iter().find(is_in) {
-        Some(range) => Some(range.2),
-        None => (first >> 13 != GLOBAL_UNICAST).then_some("reserved, RFC 4291"),
-    }
+    let is_unassigned = first >> 13 != GLOBAL_UNICAST;
+    find_range(&NON_PUBLIC_V6, shared_bits).or(is_unassigned.then_some("reserved, RFC 4291"))
+}
+
+/// Returns the purpose of the first range with whose start the address shares the prefix.
+fn find_range<A: Copy>(
+    ranges: &[AddressRange<A>],
+    shared_bits: impl Fn(A) -> u32,
+) -> Option<&'static str> {
+    let (_, _, purpose) = ranges
+        .iter()
+        .find(|(start, prefix, _)| shared_bits(*start) >= *prefix)?;
+    Some(purpose)
 }
 
 /// Returns the IPv4 address embedded in an IPv6 address: IPv4-mapped (RFC 4291 §2.5.5.2), NAT64

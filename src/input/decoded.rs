@@ -208,20 +208,11 @@ impl Utf16Decoder {
 mod tests {
     use super::*;
     use crate::input::compressed::packed;
+    use crate::input::whole::ShortReader;
     use proptest::prelude::*;
 
-    /// Returns a few bytes per read, like a slow pipe.
-    struct ShortReader(io::Cursor<Vec<u8>>, usize);
-
-    impl Read for ShortReader {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let length = buffer.len().min(self.1);
-            self.0.read(&mut buffer[..length])
-        }
-    }
-
     fn decode(bytes: &[u8], piece: usize) -> io::Result<Vec<u8>> {
-        let pieces = ShortReader(io::Cursor::new(bytes.to_vec()), piece);
+        let pieces = ShortReader::new(bytes, piece);
         let mut text = Vec::new();
         DecodedInput::new(Decompressor::Unread(Box::new(pieces))).read_to_end(&mut text)?;
         Ok(text)

@@ -1,6 +1,6 @@
 //! Fuzzes lists: checks what must hold for every entry and for the list as a whole.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::compressed::packed;
 use super::detected::open_list;
 use super::list::{EntryOrigin, ListRules, ListStep};
 use super::stream::InputStream;
+use super::whole::ShortReader;
 use super::{DefaultScheme, InputFormat};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{InvalidLine, Job, ListEntry, RelPath};
@@ -28,16 +29,6 @@ const SECRETS: [&[u8]; 4] = [
     b"\"body_base64\":\"s3cr3tZ\"",
 ];
 
-/// Returns at most this many bytes per read.
-struct ChunkedReader(io::Cursor<Vec<u8>>, usize);
-
-impl Read for ChunkedReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = buffer.len().min(self.1);
-        self.0.read(&mut buffer[..length])
-    }
-}
-
 struct FoundEntries {
     entries: Vec<ListEntry>,
     /// The error, if any; outer `None` if the list was too long to be read to its end.
@@ -45,7 +36,7 @@ struct FoundEntries {
 }
 
 fn read(format: InputFormat, bytes: &[u8], piece: usize, rules: &ListRules) -> FoundEntries {
-    let pieces = ChunkedReader(io::Cursor::new(bytes.to_vec()), piece);
+    let pieces = ShortReader::new(bytes, piece);
     let mut list = open_list(format, InputStream::new(Box::new(pieces)), rules);
     let input: Arc<str> = "-".into();
     let mut entries = Vec::new();
@@ -72,7 +63,7 @@ fn read(format: InputFormat, bytes: &[u8], piece: usize, rules: &ListRules) -> F
 
 /// Counts the entries without parsing them; `None` if that fails.
 fn count(format: InputFormat, bytes: &[u8], rules: &ListRules) -> Option<usize> {
-    let pieces = ChunkedReader(io::Cursor::new(bytes.to_vec()), usize::MAX);
+    let pieces = io::Cursor::new(bytes.to_vec());
     let mut list = open_list(format, InputStream::new(Box::new(pieces)), rules);
     let mut count = 0;
     loop {

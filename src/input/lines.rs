@@ -183,21 +183,12 @@ impl LineReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::whole::ShortReader;
     use proptest::prelude::*;
     use std::io::Read;
 
-    /// Returns a few bytes per read, like a slow pipe.
-    struct TricklingReader(io::Cursor<Vec<u8>>, usize);
-
-    impl Read for TricklingReader {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let length = buffer.len().min(self.1);
-            self.0.read(&mut buffer[..length])
-        }
-    }
-
     fn read(text: &str, end: LineEnd, piece: usize) -> Vec<(u64, String)> {
-        let pieces = TricklingReader(io::Cursor::new(text.into()), piece);
+        let pieces = ShortReader::new(text.as_bytes(), piece);
         let mut lines = LineReader::new(InputStream::new(Box::new(pieces)), end, 100);
         let mut found = Vec::new();
         while let Some(line) = lines.next().unwrap() {

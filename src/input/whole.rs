@@ -9,6 +9,26 @@ use super::list::{EntryOrigin, ListRules, ListStep};
 use super::stream::InputStream;
 use crate::model::ListEntry;
 
+/// Returns at most `most` bytes per read, like a slow pipe.
+pub(super) struct ShortReader {
+    bytes: io::Cursor<Vec<u8>>,
+    most: usize,
+}
+
+impl ShortReader {
+    pub(super) fn new(bytes: &[u8], most: usize) -> Self {
+        let bytes = io::Cursor::new(bytes.to_vec());
+        Self { bytes, most }
+    }
+}
+
+impl io::Read for ShortReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(self.most);
+        self.bytes.read(&mut buffer[..length])
+    }
+}
+
 /// Reads all entries of a list.
 pub(super) fn read(
     format: InputFormat,

@@ -378,7 +378,7 @@ impl Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{InputPosition, LineOptions};
+    use crate::model::LineOptions;
 
     /// An attempt with mirrors, each `(URL, user)`.
     fn attempt(url: &str, user: Option<&str>, mirrors: &[(&str, Option<&str>)]) -> Attempt {
@@ -391,18 +391,12 @@ mod tests {
             credentials: credentials(*user),
         });
         let job = Job {
-            position: InputPosition {
-                number: 0,
-                input: "-".into(),
-                line: 1,
-            },
-            url: Url::parse(url).unwrap(),
             credentials: credentials(user),
-            raw: None,
             options: Some(Box::new(LineOptions {
                 mirrors: mirrors.collect(),
                 ..LineOptions::default()
             })),
+            ..Job::plain(url)
         };
         Attempt::new(job, Method::GET, false)
     }

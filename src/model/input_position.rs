@@ -12,3 +12,15 @@ pub struct InputPosition {
     /// Line number in that input, from 1, blank lines and comments included.
     pub line: u64,
 }
+
+#[cfg(test)]
+impl InputPosition {
+    /// Returns the position of the first line of stdin.
+    pub(crate) fn first() -> Self {
+        Self {
+            number: 0,
+            input: "-".into(),
+            line: 1,
+        }
+    }
+}

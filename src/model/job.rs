@@ -316,24 +316,32 @@ impl fmt::Display for HostKey {
 }
 
 #[cfg(test)]
+impl Job {
+    /// Creates the job of a line that has only a URL.
+    pub(crate) fn plain(url: &str) -> Self {
+        Self {
+            position: InputPosition::first(),
+            url: Url::parse(url).unwrap(),
+            credentials: None,
+            raw: None,
+            options: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use http::HeaderValue;
 
     fn job(user: Option<&str>, own_options: LineOptions) -> Job {
         Job {
-            position: InputPosition {
-                number: 0,
-                input: "-".into(),
-                line: 1,
-            },
-            url: Url::parse("http://a.test/").unwrap(),
             credentials: user.map(|user| {
                 let (user, password) = (user.to_owned(), "p".to_owned());
                 Box::new(Credentials { user, password })
             }),
-            raw: None,
             options: Some(Box::new(own_options)),
+            ..Job::plain("http://a.test/")
         }
     }
 

@@ -1,5 +1,6 @@
 //! Shared data types. Depends on no other module and decides nothing.
 
+mod archive_only;
 mod attempt;
 mod budget;
 mod columns;
@@ -39,10 +40,10 @@ mod text;
 mod time;
 mod tls_text;
 mod trace;
-mod unwanted;
 mod wake_pacer;
 mod wire_state;
 
+pub(crate) use archive_only::{ArchiveOnlyBody, MAX_ARCHIVE_ONLY_BYTES, Truncation};
 pub(crate) use attempt::{Attempt, AttemptHistory, Hop, SendMode};
 pub(crate) use budget::{LineBudget, RawLine};
 pub use columns::Columns;
@@ -92,6 +93,5 @@ pub use text::{escape_control, is_control, parse_duration};
 pub(crate) use time::{deadline_after, now};
 pub(crate) use tls_text::tls_hint;
 pub(crate) use trace::{AttemptTrace, TraceOutcome, add_trace};
-pub(crate) use unwanted::{MAX_UNWANTED_BYTES, Truncation, UnwantedBody};
 pub(crate) use wake_pacer::WakePacer;
 pub(crate) use wire_state::{Unprocessed, WireState};

@@ -30,8 +30,6 @@ impl BodyVersion {
 /// The first bytes of a body, kept by a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartialBody {
-    /// The store's identifier for it.
-    pub id: u64,
     /// The version that the bytes belong to.
     pub version: BodyVersion,
     /// Number of bytes kept, counted from the start of the body.

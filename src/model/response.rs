@@ -54,6 +54,18 @@ pub struct SentRequest {
 }
 
 impl ResponseHead {
+    /// Creates the head of a response over HTTP/1.1.
+    #[must_use]
+    pub(crate) fn http11(status: StatusCode, headers: HeaderMap) -> Self {
+        Self {
+            status,
+            version: Version::HTTP_11,
+            headers: headers.into(),
+            asked: None,
+            kept_coding: None,
+        }
+    }
+
     /// Returns the announced length of the body on the wire, in bytes.
     ///
     /// It is ignored if there is a transfer coding other than `identity` (RFC 9112 §6.3): servers

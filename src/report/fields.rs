@@ -306,11 +306,7 @@ mod tests {
     /// Fails if a new field of the record has no name in templates, no column, or no line in the docs.
     #[test]
     fn the_columns_are_the_fields_of_the_record() {
-        let place = InputPosition {
-            number: 0,
-            input: "-".into(),
-            line: 1,
-        };
+        let place = InputPosition::first();
         let record = Record::for_line(&place, "http://a/".into());
         let shown = format!("{record:#?}");
         let fields = shown.lines().filter_map(|line| line.strip_prefix("    "));

@@ -21,11 +21,7 @@ fn open(path: &Path) -> Result<(Journal, JournalContents), JournalError> {
 }
 
 fn settled() -> EngineEvent {
-    let place = InputPosition {
-        number: 0,
-        input: "-".into(),
-        line: 1,
-    };
+    let place = InputPosition::first();
     let record = Record {
         ok: true,
         outcome: OutcomeName::Fetched,

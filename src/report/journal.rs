@@ -386,11 +386,7 @@ mod tests {
     use std::path::Path;
 
     fn place() -> InputPosition {
-        InputPosition {
-            number: 0,
-            input: "-".into(),
-            line: 1,
-        }
+        InputPosition::first()
     }
 
     fn event(url: &str, ok: bool) -> EngineEvent {

@@ -143,11 +143,7 @@ mod tests {
     use crate::model::{ErrorKind, InputPosition, RecordError};
 
     fn record() -> Record {
-        let place = InputPosition {
-            number: 0,
-            input: "-".into(),
-            line: 1,
-        };
+        let place = InputPosition::first();
         Record {
             ok: true,
             outcome: OutcomeName::Fetched,

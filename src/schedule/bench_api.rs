@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use super::queue::{HostQueue, Turn};
+use super::queue::{FairQueue, Turn};
 use super::{PerHostLimit, RetryPolicy, ScheduleOptions, rules};
 use crate::model::{Feedback, HostVerdict};
 
@@ -16,7 +16,7 @@ pub fn take_turns(hosts: usize, items: usize) -> usize {
     };
     let total = NonZeroUsize::MIN.saturating_add(63);
     let rules = rules(&options, &RetryPolicy::default(), total);
-    let (mut queue, now) = (HostQueue::new(rules, None), Instant::now());
+    let (mut queue, now) = (FairQueue::new(rules, None), Instant::now());
     for item in 0..hosts * items {
         let host = queue.intern_host(&format!("host{}.test:80", item % hosts));
         queue.push(host, item, now);

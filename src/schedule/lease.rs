@@ -7,7 +7,7 @@ use crate::model::{Attempt, Feedback, HostKey, HostVerdict};
 
 use super::Scheduler;
 use super::host_control::StartSnapshot;
-use super::queue::{HostQueue, Ticket};
+use super::queue::{FairQueue, Ticket};
 
 /// The right to run one attempt. Dropping a lease (panic, abort) releases its slot; the job counts
 /// as left.
@@ -114,7 +114,7 @@ impl Lease {
         &mut self,
         feedback: &Feedback,
         weight: usize,
-        change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant),
+        change: impl FnOnce(&mut FairQueue<Box<Attempt>>, Instant),
     ) {
         let Some(ticket) = self.ticket.take() else {
             return;

@@ -1,4 +1,4 @@
-//! Decides which request runs next. [`HostQueue`] is pure; [`Scheduler`] adds locking and waiting.
+//! Decides which request runs next. [`FairQueue`] is pure; [`Scheduler`] adds locking and waiting.
 //!
 //! What is known about a host is in its [`HostControl`](host_control::HostControl): its concurrency
 //! limit ([`limit`]), its pace in requests per second ([`pace`]), until when it is on hold, and
@@ -41,7 +41,7 @@ use host_change::HostChange;
 pub use host_control::HostLimit;
 pub(crate) use host_control::HostLimits;
 use host_control::HostPolicy;
-use queue::{HostQueue, Turn};
+use queue::{FairQueue, Turn};
 
 pub(crate) use host_control::StartSnapshot;
 pub(crate) use lease::Lease;
@@ -98,9 +98,9 @@ pub(crate) struct WorkerThreads {
     pub most_per_thread: usize,
 }
 
-/// What a worker does next.
+/// What the scheduler gives a worker to do.
 #[derive(Debug)]
-pub(crate) enum NextAction {
+pub(crate) enum Dispatch {
     /// Run an attempt.
     Run(Lease),
     /// Fail the job of this attempt: its host was given up.
@@ -123,7 +123,7 @@ pub(crate) struct Scheduler {
 
 #[derive(Debug)]
 struct SchedulerState {
-    queue: HostQueue<Box<Attempt>>,
+    queue: FairQueue<Box<Attempt>>,
     /// Heap bytes of all attempts, running ones included.
     weight: usize,
     stopped: bool,
@@ -151,7 +151,7 @@ impl Scheduler {
             .map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
         Arc::new(Self {
             state: Mutex::new(SchedulerState {
-                queue: HostQueue::new(rules, rate)
+                queue: FairQueue::new(rules, rate)
                     .with_limits(Arc::clone(&options.hosts))
                     .with_threads(threads.count, threads.most_per_thread),
                 weight: 0,
@@ -274,7 +274,7 @@ impl Scheduler {
         }
     }
 
-    /// Parks an attempt that was handed out as [`NextAction::Fail`] until `until`. It is then
+    /// Parks an attempt that was handed out as [`Dispatch::Fail`] until `until`. It is then
     /// queued ahead of the new attempts at its host.
     pub(crate) fn park(&self, attempt: Box<Attempt>, until: Instant) {
         self.update(|state, _| {
@@ -299,16 +299,16 @@ impl Scheduler {
     }
 
     /// Waits for the next action of a thread; `None` when there will be no more.
-    pub(crate) async fn next(self: &Arc<Self>, thread: usize) -> Option<NextAction> {
+    pub(crate) async fn next(self: &Arc<Self>, thread: usize) -> Option<Dispatch> {
         let work = self.work.get(thread)?;
         loop {
             // Created before the check, so that a notification in between is not lost.
             let work = work.notified();
             match self.update(|state, now| state.next(thread, now))? {
                 Turn::Run(ticket, attempt) => {
-                    return Some(NextAction::Run(Lease::new(self, ticket, attempt)));
+                    return Some(Dispatch::Run(Lease::new(self, ticket, attempt)));
                 }
-                Turn::Fail(attempt, error) => return Some(NextAction::Fail(attempt, error)),
+                Turn::Fail(attempt, error) => return Some(Dispatch::Fail(attempt, error)),
                 Turn::Done => {
                     self.wake_all();
                     return None;
@@ -401,7 +401,7 @@ fn rules(options: &ScheduleOptions, retry: &RetryPolicy, total: NonZeroUsize) ->
     }
 }
 
-fn stragglers(queue: &HostQueue<Box<Attempt>>) -> Vec<Straggler> {
+fn stragglers(queue: &FairQueue<Box<Attempt>>) -> Vec<Straggler> {
     let waiting = queue.waiting().map(|(attempt, until)| Straggler {
         url: attempt.url().as_str().to_owned(),
         phase: until.map_or(StragglerPhase::Queued, StragglerPhase::Parked),
@@ -434,25 +434,11 @@ mod simulation;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Feedback, HostVerdict, InputPosition, Job};
+    use crate::model::{Feedback, HostVerdict, Job};
     use std::time::Duration;
 
     fn attempt(url: &str) -> Box<Attempt> {
-        let attempt = Attempt::new(
-            Job {
-                position: InputPosition {
-                    number: 0,
-                    input: "-".into(),
-                    line: 1,
-                },
-                url: url::Url::parse(url).unwrap(),
-                credentials: None,
-                raw: None,
-                options: None,
-            },
-            http::Method::GET,
-            false,
-        );
+        let attempt = Attempt::new(Job::plain(url), http::Method::GET, false);
         Box::new(attempt)
     }
 
@@ -479,7 +465,7 @@ mod tests {
 
     async fn lease(scheduler: &Arc<Scheduler>) -> Lease {
         match scheduler.next(0).await {
-            Some(NextAction::Run(lease)) => lease,
+            Some(Dispatch::Run(lease)) => lease,
             other => panic!("{other:?}"),
         }
     }

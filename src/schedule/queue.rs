@@ -19,7 +19,7 @@ use super::tuning::pace::MAX_CATCH_UP;
 
 #[cfg(doc)]
 use host::TURN_QUANTUM_US;
-use host::{HostPlacement, QueuedHost};
+use host::{HostEntry, HostPlacement};
 use rings::TurnRings;
 
 /// Maximum hosts scanned for one that is below its fair share.
@@ -35,7 +35,7 @@ const MAX_IDLE_HOSTS: usize = 65_536;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct HostId(usize);
 
-/// The right to run one item, returned with [`HostQueue::release`].
+/// The right to run one item, returned with [`FairQueue::release`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket {
     /// The host of the item.
@@ -48,10 +48,10 @@ pub(super) struct Ticket {
     charged: u64,
 }
 
-/// What to do next. Returned by [`HostQueue::next`].
+/// What to do next. Returned by [`FairQueue::next`].
 #[derive(Debug)]
 pub(super) enum Turn<T> {
-    /// Run this item; it takes a slot until [`HostQueue::release`].
+    /// Run this item; it takes a slot until [`FairQueue::release`].
     Run(Ticket, T),
     /// Fail this item without running it: its host was given up. It has left the queue.
     Fail(T, FetchError),
@@ -81,14 +81,14 @@ pub(super) enum Turn<T> {
 /// exactly one state: queued, parked or running. The [`HostControl`] of a host decides whether it
 /// can run an item.
 #[derive(Debug)]
-pub(super) struct HostQueue<T> {
+pub(super) struct FairQueue<T> {
     rules: HostPolicy,
     limits: Arc<HostLimits>,
     rate: Option<Spacing>,
     ids: HashMap<HostKey, usize>,
     /// The host that `intern_host` returned last; possibly forgotten or replaced since.
     last_interned: usize,
-    hosts: Vec<Option<QueuedHost<T>>>,
+    hosts: Vec<Option<HostEntry<T>>>,
     free: Vec<usize>,
     /// Hosts that can run an item, in the order of their turns.
     rings: TurnRings,
@@ -110,7 +110,7 @@ pub(super) struct HostQueue<T> {
     changes: Vec<(HostKey, HostChange)>,
 }
 
-impl<T> HostQueue<T> {
+impl<T> FairQueue<T> {
     /// Creates an empty queue. `rate`: the minimum mean time between two starts, over all hosts.
     #[must_use]
     pub(super) fn new(rules: HostPolicy, rate: Option<Duration>) -> Self {
@@ -247,7 +247,7 @@ impl<T> HostQueue<T> {
             return HostId(*id);
         }
         let key = HostKey::from(key);
-        let host = QueuedHost::new(key.clone());
+        let host = HostEntry::new(key.clone());
         let id = match self.free.pop() {
             Some(id) => id,
             None => {
@@ -273,7 +273,7 @@ impl<T> HostQueue<T> {
         limit.map_or(self.rules, |limit| self.rules.with_limit(limit))
     }
 
-    fn host_mut(&mut self, id: usize) -> Option<&mut QueuedHost<T>> {
+    fn host_mut(&mut self, id: usize) -> Option<&mut HostEntry<T>> {
         self.hosts.get_mut(id)?.as_mut()
     }
 

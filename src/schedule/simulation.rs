@@ -11,7 +11,7 @@ use http::StatusCode;
 use super::circuit_breaker::ProbePolicy;
 use super::host_control::HostPolicy;
 use super::limit::PerHostLimit;
-use super::queue::{HostQueue, Ticket, Turn};
+use super::queue::{FairQueue, Ticket, Turn};
 use super::retry::{FailureContext, RetryDecision, RetryPolicy};
 use crate::model::{Feedback, FetchError, HostVerdict};
 
@@ -81,7 +81,7 @@ impl Simulation {
             retry_after_max: self.retry.retry_after_max,
             max_wait: self.retry.max_wait,
         };
-        let mut queue = HostQueue::new(rules, None);
+        let mut queue = FairQueue::new(rules, None);
         let zero = Instant::now();
         let at = |seconds: f64| zero + Duration::from_secs_f64(seconds);
         for _ in 0..self.jobs {
@@ -155,7 +155,7 @@ impl Simulation {
 
     fn end(
         &self,
-        queue: &mut HostQueue<SimulatedJob>,
+        queue: &mut FairQueue<SimulatedJob>,
         ended: SimulatedRun,
         at: Instant,
         now: f64,

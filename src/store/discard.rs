@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{BodyStore, BodyWriter, SaveCallback};
-use crate::model::{Attempt, BodyVersion, FetchError, PartialBody, ResponseHead, SavedBody};
+use crate::model::{Attempt, BodyVersion, FetchError, ResponseHead, SavedBody};
 
 /// Discards bodies and only counts their bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,9 +21,9 @@ impl BodyStore for DiscardStore {
         _: &Attempt,
         _: &ResponseHead,
         _: impl FnOnce() -> Option<BodyVersion>,
-        _: Option<&PartialBody>,
-    ) -> Result<DiscardWriter, FetchError> {
-        Ok(DiscardWriter::default())
+        _: Option<DiscardWriter>,
+    ) -> DiscardWriter {
+        DiscardWriter::default()
     }
 }
 

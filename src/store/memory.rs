@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{BodyStore, BodyWriter, SaveCallback};
-use crate::model::{Attempt, BodyVersion, FetchError, PartialBody, ResponseHead, SavedBody};
+use crate::model::{Attempt, BodyVersion, FetchError, ResponseHead, SavedBody};
 
 /// Keeps every body in memory until its record is written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,9 +24,9 @@ impl BodyStore for MemoryStore {
         _: &Attempt,
         _: &ResponseHead,
         _: impl FnOnce() -> Option<BodyVersion>,
-        _: Option<&PartialBody>,
-    ) -> Result<MemoryWriter, FetchError> {
-        Ok(MemoryWriter::default())
+        _: Option<MemoryWriter>,
+    ) -> MemoryWriter {
+        MemoryWriter::default()
     }
 }
 

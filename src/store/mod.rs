@@ -61,28 +61,24 @@ pub(crate) trait BodyStore: Send + Sync + 'static {
     /// Writes one body.
     type File: BodyWriter;
 
-    /// Starts a body: after the last byte of the partial body `continued`, or else from the first
-    /// byte, which discards a partial body that the attempt has. With a `version`, the body is kept
-    /// as a partial body if it is cut off; stores without partial bodies do not ask for it.
-    ///
-    /// # Errors
-    /// Kind `save` if it cannot be stored.
+    /// Starts a body, or continues the partial one of the writer `part`. With a `version`, the body is kept as a partial body if it is cut off; stores without
+    /// partial bodies do not ask for it.
     fn create(
         &self,
         attempt: &Attempt,
         head: &ResponseHead,
         version: impl FnOnce() -> Option<BodyVersion>,
-        continued: Option<&PartialBody>,
-    ) -> Result<Self::File, FetchError>;
+        part: Option<Self::File>,
+    ) -> Self::File;
 
     /// Returns the memory for bodies of redirects and failures, in KiB, if the store archives those.
-    fn unwanted_room(&self) -> Option<&Arc<Semaphore>> {
+    fn archive_room(&self) -> Option<&Arc<Semaphore>> {
         None
     }
 
     /// Starts the body of a redirect or a final failure, with the reason why it is incomplete;
     /// `None` if the store does not archive those.
-    fn create_unwanted(
+    fn create_archive_only(
         &self,
         _attempt: &Attempt,
         _head: &ResponseHead,
@@ -115,17 +111,11 @@ pub(crate) trait BodyStore: Send + Sync + 'static {
     /// Learns that the file of this job is still the current one, according to a 304 with this head.
     fn confirm(&self, _job: &Job, _head: &ResponseHead) {}
 
-    /// Reserves the partial body of this job, if there is one, until it is returned, removed or
-    /// continued.
-    fn take_part(&self, _attempt: &Attempt) -> Option<PartialBody> {
+    /// Takes the partial body of this job out of the store, if there is one, with the writer that
+    /// continues it. Dropping the writer puts the partial body back.
+    fn take_part(&self, _attempt: &Attempt) -> Option<(PartialBody, Self::File)> {
         None
     }
-
-    /// Returns a partial body that was not used, for the next attempt.
-    fn return_part(&self, _attempt: &Attempt, _part: &PartialBody) {}
-
-    /// Removes a partial body that cannot be used any more.
-    fn remove_part(&self, _attempt: &Attempt, _part: &PartialBody) {}
 
     /// Completes all bodies that were handed in, keeps partial bodies for the next run, and unlocks
     /// the store for other processes. No body may follow. Once `abort` is cancelled, this takes
@@ -139,35 +129,11 @@ pub(crate) trait BodyStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), FetchError>> + Send {
         async { Ok(()) }
     }
-
-    /// Opens a partial body for reading.
-    fn read_part(
-        &self,
-        _attempt: &Attempt,
-        _part: &PartialBody,
-    ) -> impl Future<Output = Result<File, FetchError>> + Send {
-        async {
-            Err(FetchError::Save {
-                cause: Cause::from_text("this store keeps no partial files"),
-                ends_run: false,
-            })
-        }
-    }
-
-    /// Saves a partial body that turned out to be complete.
-    fn commit_part(
-        &self,
-        _attempt: &Attempt,
-        _part: &PartialBody,
-        _done: SaveCallback,
-    ) -> impl Future<Output = ()> + Send {
-        async {}
-    }
 }
 
 /// Writes one body. Nothing is visible before commit. Dropping it earlier keeps a partial body that
 /// can be continued, if possible, or nothing.
-pub(crate) trait BodyWriter: Send {
+pub(crate) trait BodyWriter: Send + Sync {
     /// Writes the next decoded bytes.
     ///
     /// # Errors
@@ -180,7 +146,20 @@ pub(crate) trait BodyWriter: Send {
     /// Discards an invalid body completely.
     fn discard(self);
 
-    /// Returns the first [`MAX_UNWANTED_BYTES`](crate::model::MAX_UNWANTED_BYTES) of what was
+    /// Opens the file with what was written so far.
+    ///
+    /// # Errors
+    /// Kind `save` if it cannot be read.
+    fn read_back(&self) -> impl Future<Output = Result<File, FetchError>> + Send {
+        async {
+            Err(FetchError::Save {
+                cause: Cause::from_text("this store keeps no partial files"),
+                ends_run: false,
+            })
+        }
+    }
+
+    /// Returns the first [`MAX_ARCHIVE_ONLY_BYTES`](crate::model::MAX_ARCHIVE_ONLY_BYTES) of what was
     /// written, and whether that is all, for a store that archives failures.
     fn excerpt(&self) -> (Vec<u8>, bool) {
         (Vec::new(), false)

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::{TOKENS, attempt, engine, look};
+use super::{TOKENS, attempt, engine, look, progress_of};
 use crate::engine::Engine;
-use crate::engine::attempt::{SeenResponse, run};
+use crate::engine::attempt::run;
 use crate::fetch::{HttpOptions, HttpTransport, Proxy};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::WireState;
@@ -62,13 +62,13 @@ impl AnswerBench {
         self.answers.send(input.bytes.to_vec()).unwrap();
         let attempt = attempt(&self.url, input.name);
         let wire = Arc::new(WireState::new(Instant::now()));
-        let mut seen = SeenResponse::default();
+        let mut progress = progress_of(&attempt);
         let outcome = self
             .runtime
-            .block_on(run(&self.engine, &attempt, &wire, &mut seen));
+            .block_on(run(&self.engine, &attempt, &wire, &mut progress));
         let requests = self.requests.load(Ordering::Relaxed) - before;
         hold!(requests == 1, "{requests} connections for one attempt");
-        let status = seen.head.map(|head| head.status.as_u16());
+        let status = progress.head.map(|head| head.status.as_u16());
         look(&attempt, status, &outcome)
     }
 }

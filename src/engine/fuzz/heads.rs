@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::{HERE, MAX_SIZE, TOKENS, attempt, engine, look};
+use super::{HERE, MAX_SIZE, TOKENS, attempt, engine, look, progress_of};
 use crate::engine::Engine;
-use crate::engine::attempt::{SeenResponse, run};
-use crate::engine::attempt_outcome::{AttemptOutcome, ReceivedBody};
+use crate::engine::attempt::run;
 use crate::fetch::{RawResponse, ResponseBody, Transport, codings};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{Attempt, FetchError, ResponseHead, WireState};
@@ -58,13 +57,7 @@ fn parse(bytes: &[u8]) -> Option<(ResponseHead, usize)> {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
         map.append(name, HeaderValue::from_bytes(header.value).ok()?);
     }
-    let head = ResponseHead {
-        status: StatusCode::from_u16(parsed.code?).ok()?,
-        version: Version::HTTP_11,
-        headers: map.into(),
-        asked: None,
-        kept_coding: None,
-    };
+    let head = ResponseHead::http11(StatusCode::from_u16(parsed.code?).ok()?, map);
     Some((head, length))
 }
 
@@ -85,13 +78,13 @@ impl HeadBench {
         *self.next.lock().unwrap() = Some((head.clone(), pieces));
         let attempt = attempt("http://a.test/x", input.name);
         let wire = Arc::new(WireState::new(Instant::now()));
-        let mut seen = SeenResponse::default();
+        let mut progress = progress_of(&attempt);
         let outcome = self
             .runtime
-            .block_on(run(&self.engine, &attempt, &wire, &mut seen));
-        hold!(seen.head.is_some(), "the head is not reported");
+            .block_on(run(&self.engine, &attempt, &wire, &mut progress));
+        hold!(progress.head.is_some(), "the head is not reported");
         let came = look(&attempt, Some(head.status.as_u16()), &outcome)?;
-        if let Ok(AttemptOutcome::Body(ReceivedBody::New(..))) = outcome {
+        if came == "whole" {
             check_whole(&attempt, &head, body)?;
         }
         Ok(came)

@@ -9,16 +9,17 @@ use http::{HeaderValue, Method};
 use tokio::sync::mpsc;
 use url::Url;
 
+use super::attempt::AttemptProgress;
 use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody};
 use super::{DecoderBudget, Engine, EngineOptions, RunClock, Shutdown};
 use crate::fetch::Transport;
 use crate::fuzz::hold;
 use crate::model::{
-    Attempt, BodyVersion, ErrorKind, EventReturnQueue, FetchError, InputPosition, Job, LineOptions,
-    LiveStats, PartialBody, PriorFetch, Revalidation,
+    Attempt, BodyVersion, ErrorKind, EventReturnQueue, FetchError, Job, LineOptions, LiveStats,
+    PartialBody, PriorFetch, Revalidation,
 };
 use crate::schedule::{RetryPolicy, ScheduleOptions, Scheduler};
-use crate::store::DiscardStore;
+use crate::store::{BodyStore, DiscardStore};
 
 /// Maximum body size, in bytes.
 const MAX_SIZE: u64 = 200_000;
@@ -60,22 +61,14 @@ fn engine<T: Transport>(transport: T) -> Engine<T, DiscardStore> {
 /// run.
 fn attempt(url: &str, name: &str) -> Attempt {
     let url = Url::parse(url).unwrap();
-    let place = InputPosition {
-        number: 0,
-        input: "-".into(),
-        line: 1,
-    };
     let mut own_options = LineOptions::default();
     // One connection per attempt.
     own_options
         .headers
         .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     let job = Job {
-        position: place,
-        url: url.clone(),
-        credentials: None,
-        raw: None,
         options: Some(Box::new(own_options)),
+        ..Job::plain(url.as_str())
     };
     let method = if name.starts_with("head-") {
         Method::HEAD
@@ -92,7 +85,6 @@ fn attempt(url: &str, name: &str) -> Attempt {
             total: Some(12),
         };
         attempt.part = Some(Box::new(PartialBody {
-            id: 1,
             version,
             length: HERE,
         }));
@@ -114,6 +106,11 @@ fn attempt(url: &str, name: &str) -> Attempt {
     attempt
 }
 
+/// Returns the progress of an attempt that has not begun, with a file if it resumes a body.
+fn progress_of(attempt: &Attempt) -> AttemptProgress<<DiscardStore as BodyStore>::File> {
+    AttemptProgress::new(attempt.resumable_part().map(|_| Box::default()))
+}
+
 /// Checks that an outcome is allowed and returns its name.
 fn look<F>(
     attempt: &Attempt,
@@ -122,7 +119,7 @@ fn look<F>(
 ) -> Result<&'static str, String> {
     let is_part = attempt.resumable_part().is_some();
     match outcome {
-        Ok(AttemptOutcome::Body(ReceivedBody::New(..))) => {
+        Ok(AttemptOutcome::Body(ReceivedBody::New(..))) if status != Some(416) => {
             let fine = status
                 .is_some_and(|status| (200..300).contains(&status) && (status != 206 || is_part));
             hold!(fine, "whole with {status:?}");
@@ -136,7 +133,7 @@ fn look<F>(
             Ok("unchanged")
         }
         Ok(
-            AttemptOutcome::Body(ReceivedBody::Part(_))
+            AttemptOutcome::Body(ReceivedBody::New(..))
             | AttemptOutcome::Continue(NextRequest::Restart),
         ) => {
             hold!(

@@ -4,11 +4,7 @@ use super::*;
 use crate::model::{ErrorKind, InputPosition, OutcomeName, RecordError};
 
 fn record(url: &str, ok: bool) -> Record {
-    let place = InputPosition {
-        number: 0,
-        input: "-".into(),
-        line: 1,
-    };
+    let place = InputPosition::first();
     Record {
         ok,
         outcome: if ok {

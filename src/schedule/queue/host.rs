@@ -28,8 +28,9 @@ pub(super) struct TurnKey {
     pub host: usize,
 }
 
+/// A host, its items, and what is known of it.
 #[derive(Debug)]
-pub(super) struct QueuedHost<T> {
+pub(super) struct HostEntry<T> {
     pub key: HostKey,
     /// Items that ran before: retries that are due, and redirects to this host. They alternate with
     /// new items and go first. So started jobs finish soon, but a URL that is throttled again and
@@ -72,7 +73,7 @@ pub(super) enum HostPlacement {
     Failing,
 }
 
-impl<T> QueuedHost<T> {
+impl<T> HostEntry<T> {
     pub(super) fn new(key: HostKey) -> Self {
         Self {
             key,

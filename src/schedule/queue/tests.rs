@@ -24,8 +24,8 @@ fn rules(per_host: usize, total: usize) -> HostPolicy {
     }
 }
 
-fn queue<T>(per_host: usize) -> HostQueue<T> {
-    HostQueue::new(rules(per_host, 100), None)
+fn queue<T>(per_host: usize) -> FairQueue<T> {
+    FairQueue::new(rules(per_host, 100), None)
 }
 
 fn answered() -> Feedback {
@@ -60,7 +60,7 @@ fn given_up_reason(error: &FetchError) -> &GiveUpReason {
     }
 }
 
-impl<T: std::fmt::Debug> HostQueue<T> {
+impl<T: std::fmt::Debug> FairQueue<T> {
     fn run(&mut self, now: Instant) -> (Ticket, T) {
         match self.next(0, now) {
             Turn::Run(ticket, item) => (ticket, item),
@@ -181,7 +181,7 @@ fn a_host_that_takes_the_place_of_a_forgotten_one_is_not_mistaken_for_it() {
 fn the_interval_of_a_host_is_kept_when_it_has_no_items() {
     let mut rules = rules(4, 100);
     rules.host_interval = SECOND;
-    let mut queue = HostQueue::new(rules, None);
+    let mut queue = FairQueue::new(rules, None);
     let now = Instant::now();
     queue.add("a", 1, now);
     let (ticket, _) = queue.run(now);
@@ -195,7 +195,7 @@ fn the_interval_of_a_host_is_kept_when_it_has_no_items() {
 fn an_unlimited_interval_does_not_overflow() {
     let mut rules = rules(4, 100);
     rules.host_interval = Duration::MAX;
-    let mut queue = HostQueue::new(rules, None);
+    let mut queue = FairQueue::new(rules, None);
     let now = Instant::now();
     queue.add("a", 1, now);
     queue.add("a", 2, now);
@@ -206,7 +206,7 @@ fn an_unlimited_interval_does_not_overflow() {
 
 #[test]
 fn a_total_rate_holds_across_hosts() {
-    let mut queue = HostQueue::new(rules(4, 100), Some(SECOND));
+    let mut queue = FairQueue::new(rules(4, 100), Some(SECOND));
     let now = Instant::now();
     queue.add("a", 1, now);
     queue.add("b", 2, now);
@@ -218,7 +218,7 @@ fn a_total_rate_holds_across_hosts() {
 
 #[test]
 fn a_pending_connection_can_stop_counting_against_the_total() {
-    let mut queue = HostQueue::new(rules(4, 1), None);
+    let mut queue = FairQueue::new(rules(4, 1), None);
     let now = Instant::now();
     queue.add("a", 1, now);
     queue.add("b", 2, now);
@@ -317,7 +317,7 @@ fn a_successful_probe_closes_the_circuit_for_all() {
 fn a_host_that_was_given_up_is_probed_again_after_a_while() {
     let mut rules = rules(4, 100);
     rules.probing.probes = 0;
-    let mut queue = HostQueue::new(rules, None);
+    let mut queue = FairQueue::new(rules, None);
     let now = Instant::now();
     for item in 0..4 {
         queue.add("a", item, now);
@@ -342,7 +342,7 @@ fn a_host_that_was_given_up_is_probed_again_after_a_while() {
 fn a_host_that_throttles_everything_for_too_long_is_given_up() {
     let mut rules = rules(1, 100);
     rules.max_wait = SECOND * 25;
-    let mut queue = HostQueue::new(rules, None);
+    let mut queue = FairQueue::new(rules, None);
     let mut now = Instant::now();
     for item in 0..10 {
         queue.add("a", item, now);
@@ -425,7 +425,7 @@ fn multiplexes(name: u8) -> bool {
 
 /// A queue under test, with a model to check it against.
 struct QueueBench {
-    queue: HostQueue<QueueItem>,
+    queue: FairQueue<QueueItem>,
     rules: HostPolicy,
     threads: usize,
     most_per_thread: usize,
@@ -441,7 +441,7 @@ struct QueueBench {
 impl QueueBench {
     fn new(rules: HostPolicy, threads: usize, most_per_thread: usize) -> Self {
         Self {
-            queue: HostQueue::new(rules, None).with_threads(threads, most_per_thread),
+            queue: FairQueue::new(rules, None).with_threads(threads, most_per_thread),
             rules,
             threads,
             most_per_thread,
@@ -767,7 +767,7 @@ fn a_host_with_slow_items_gets_one_at_a_time() {
 
 #[test]
 fn a_slow_host_does_not_get_all_slots() {
-    let mut queue = HostQueue::new(rules(100, 10), None);
+    let mut queue = FairQueue::new(rules(100, 10), None);
     let now = Instant::now();
     // More items than will run: a host without items leaves its share to the others.
     for item in 0..2_000 {
@@ -795,7 +795,7 @@ fn a_slow_host_does_not_get_all_slots() {
 fn a_limit_does_not_grow_at_the_expense_of_others() {
     let mut rules = rules(1, 8);
     rules.per_host = PerHostLimit::Auto { max: None };
-    let mut queue = HostQueue::new(rules, None);
+    let mut queue = FairQueue::new(rules, None);
     let now = Instant::now();
     for item in 0..1000 {
         queue.add("a", item, now);
@@ -822,7 +822,7 @@ fn a_limit_does_not_grow_at_the_expense_of_others() {
 fn throttled_requests_in_flight_do_not_revive_a_host_that_was_given_up() {
     let mut rules = rules(8, 100);
     rules.max_wait = SECOND * 5;
-    let mut queue = HostQueue::new(rules, None);
+    let mut queue = FairQueue::new(rules, None);
     let now = Instant::now();
     for item in 0..100 {
         queue.add("a", item, now);
@@ -890,7 +890,7 @@ fn a_host_that_keeps_requesting_too_long_a_delay_is_given_up() {
 
 #[test]
 fn a_fast_host_does_not_wait_behind_slow_ones() {
-    let mut queue = HostQueue::new(rules(4, 8), None);
+    let mut queue = FairQueue::new(rules(4, 8), None);
     let mut now = Instant::now();
     for item in 0..20 {
         for slow in 0..20 {
@@ -923,7 +923,7 @@ fn a_fast_host_does_not_wait_behind_slow_ones() {
 /// Runs what is queued, each item for 10 ms, and returns for each host the threads that served it, and
 /// for each thread the most items at once.
 fn serve(
-    queue: &mut HostQueue<usize>,
+    queue: &mut FairQueue<usize>,
     multiplexes: bool,
     mut now: Instant,
 ) -> (HashMap<HostId, HashSet<usize>>, HashMap<usize, usize>) {
@@ -961,7 +961,7 @@ fn serve(
 #[test]
 fn hosts_are_divided_among_the_threads_and_each_stays_on_one() {
     let now = Instant::now();
-    let mut queue = HostQueue::new(rules(100, 100), None).with_threads(4, 100);
+    let mut queue = FairQueue::new(rules(100, 100), None).with_threads(4, 100);
     for item in 0..20_000 {
         queue.add(&(item % 200).to_string(), item, now);
     }
@@ -980,7 +980,7 @@ fn hosts_are_divided_among_the_threads_and_each_stays_on_one() {
 fn one_host_is_served_by_all_threads_unless_it_multiplexes() {
     for (multiplexes, threads) in [(false, 4), (true, 1)] {
         let now = Instant::now();
-        let mut queue = HostQueue::new(rules(100, 100), None).with_threads(4, 100);
+        let mut queue = FairQueue::new(rules(100, 100), None).with_threads(4, 100);
         for item in 0..2_000 {
             queue.add("a", item, now);
         }

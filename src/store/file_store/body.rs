@@ -1,15 +1,18 @@
 //! Collects one body for a file. A small body is sent to a writer thread when complete, a large one
 //! in pieces, so that memory per body is bounded.
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::parts::StoredPart;
-use super::shared::{FileStoreShared, missing_part, writer_of};
+use super::shared::{FileStoreShared, writer_of};
 use super::writer::{FinalFile, TempFile, WriteOrder};
 use crate::model::{BodyVersion, FetchError, PartialBody};
+use crate::store::worker_pool::DISK_TIMEOUT;
 use crate::store::{BodyWriter, SaveCallback, save_error};
 
 /// Collected bytes from which they are sent to a writer.
@@ -30,8 +33,6 @@ pub(crate) struct FileBodyWriter {
     length: u64,
     /// The file with the bytes already sent to a writer.
     temp: Option<Arc<TempFile>>,
-    /// Whether it continues a partial body, which the attempt has reserved and will return.
-    is_taken: bool,
     /// Whether it was committed or discarded, so that `drop` has nothing to do.
     is_over: bool,
 }
@@ -51,30 +52,27 @@ impl FileBodyWriter {
             held: 0,
             length: 0,
             temp: None,
-            is_taken: false,
             is_over: false,
         }
     }
 
-    /// Continues a partial body of `length` bytes.
-    ///
-    /// # Errors
-    /// Kind `save` if its file is missing.
-    pub(crate) fn continued(
+    /// Returns the writer of a body whose first bytes are on disk.
+    pub(crate) fn from_part(
         shared: Arc<FileStoreShared>,
         file: FinalFile,
-        version: Option<BodyVersion>,
-        length: u64,
-        temp: Option<Arc<TempFile>>,
-    ) -> Result<Self, FetchError> {
-        if temp.is_none() {
-            return Err(missing_part(&shared.folder, &file.path));
-        }
-        let mut body = Self::new(shared, file, version);
-        body.length = length;
-        body.temp = temp;
-        body.is_taken = true;
-        Ok(body)
+        kept: StoredPart,
+    ) -> Self {
+        let mut body = Self::new(shared, file, Some(kept.part.version));
+        body.length = kept.part.length;
+        body.temp = Some(kept.temp);
+        body
+    }
+
+    /// Continues the body, with what the response with the rest says of it.
+    pub(crate) fn resume(mut self, file: FinalFile, version: Option<BodyVersion>) -> Self {
+        self.file = file;
+        self.version = version;
+        self
     }
 
     fn take_chunks(&mut self) -> Vec<Bytes> {
@@ -115,25 +113,17 @@ impl FileBodyWriter {
             self.shared.writers.send_to(writer, order, None);
         }
         let part = PartialBody {
-            id: temp.id(),
             version,
             length: self.length,
         };
-        let kept = StoredPart {
-            part,
-            temp,
-            // The attempt will return a reserved part. If it were free before that, another job
-            // with the same file could reserve it, and the return would free it for a third one.
-            in_use: self.is_taken,
-        };
-        if let Some(unwanted) = self.shared.parts.keep(self.file.path.clone(), kept) {
-            self.shared.remove(unwanted);
+        let kept = StoredPart { part, temp };
+        if let Some(useless) = self.shared.parts.keep(self.file.path.clone(), kept) {
+            self.shared.remove(useless);
         }
     }
 
     fn remove(&mut self) {
         if let Some(temp) = self.temp.take() {
-            self.shared.parts.remove(&self.file.path, temp.id());
             self.shared.remove(temp);
         }
     }
@@ -163,7 +153,6 @@ impl BodyWriter for FileBodyWriter {
             }
             self.is_over = true;
             let temp = self.temp();
-            self.shared.parts.remove(&self.file.path, temp.id());
             let writer = writer_of(&temp, &self.shared.writers);
             let order = WriteOrder::Finish {
                 temp,
@@ -191,6 +180,25 @@ impl BodyWriter for FileBodyWriter {
     fn discard(mut self) {
         self.is_over = true;
         self.remove();
+    }
+
+    async fn read_back(&self) -> Result<File, FetchError> {
+        let shown = || self.shared.folder.display_path(&self.file.path);
+        let missing = || save_error::save_error(&shown(), &io::ErrorKind::NotFound.into(), false);
+        let temp = self.temp.as_ref().ok_or_else(missing)?;
+        let (sender, opened) = oneshot::channel();
+        // Opened by the thread that writes it, after all pending writes.
+        let reader = Box::new(move |file| drop(sender.send(file)));
+        let writer = writer_of(temp, &self.shared.writers);
+        let order = WriteOrder::Read(Arc::clone(temp), reader);
+        self.shared.writers.send_to(writer, order, None);
+        match tokio::time::timeout(DISK_TIMEOUT, opened).await {
+            Err(_) => Err(save_error::save_timeout(&shown())),
+            Ok(Ok(opened)) => {
+                opened.map_err(|error| save_error::save_error(&shown(), &error, false))
+            }
+            Ok(Err(_)) => Err(missing()),
+        }
     }
 }
 

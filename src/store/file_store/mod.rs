@@ -19,18 +19,16 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::header;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::worker_pool::DISK_TIMEOUT;
-use super::{BodyStore, FileCallback, SaveCallback, path_for_user, save_error};
+use super::{BodyStore, FileCallback, path_for_user, save_error};
 use crate::model::{
     Attempt, BodyVersion, FetchError, Job, PartialBody, Record, RelPath, ResponseHead,
 };
 use body::FileBodyWriter;
 use folder::Folder;
 use parts::PartIndex;
-use shared::{FileStoreShared, missing_part, writer_of};
+use shared::FileStoreShared;
 use writer::{CommitOptions, FinalFile, WriteOrder, set_time};
 
 pub use folder::FolderError;
@@ -117,8 +115,8 @@ impl BodyStore for FileStore {
         attempt: &Attempt,
         head: &ResponseHead,
         version: impl FnOnce() -> Option<BodyVersion>,
-        continued: Option<&PartialBody>,
-    ) -> Result<FileBodyWriter, FetchError> {
+        part: Option<FileBodyWriter>,
+    ) -> FileBodyWriter {
         let version = version();
         let time = self
             .shared
@@ -127,17 +125,9 @@ impl BodyStore for FileStore {
             path: file_of(&attempt.job),
             time,
         };
-        match (continued, attempt.part.as_deref()) {
-            (Some(part), _) => {
-                let temp = self.shared.parts.find(&file.path, part.id);
-                let shared = Arc::clone(&self.shared);
-                FileBodyWriter::continued(shared, file, version, part.length, temp)
-            }
-            (None, Some(part)) => {
-                self.remove_part(attempt, part);
-                Ok(FileBodyWriter::new(Arc::clone(&self.shared), file, version))
-            }
-            (None, None) => Ok(FileBodyWriter::new(Arc::clone(&self.shared), file, version)),
+        match part {
+            Some(part) => part.resume(file, version),
+            None => FileBodyWriter::new(Arc::clone(&self.shared), file, version),
         }
     }
 
@@ -172,60 +162,19 @@ impl BodyStore for FileStore {
         }
     }
 
-    fn take_part(&self, attempt: &Attempt) -> Option<PartialBody> {
+    fn take_part(&self, attempt: &Attempt) -> Option<(PartialBody, FileBodyWriter)> {
         if self.shared.parts.is_empty() {
             return None;
         }
-        self.shared.parts.take(&file_of(&attempt.job))
-    }
-
-    fn return_part(&self, attempt: &Attempt, part: &PartialBody) {
-        self.shared.parts.give_back(&file_of(&attempt.job), part.id);
-    }
-
-    fn remove_part(&self, attempt: &Attempt, part: &PartialBody) {
-        let removed = self.shared.parts.remove(&file_of(&attempt.job), part.id);
-        if let Some(temp) = removed {
-            self.shared.remove(temp);
-        }
-    }
-
-    async fn commit_part(&self, attempt: &Attempt, part: &PartialBody, done: SaveCallback) {
-        let file = file_of(&attempt.job);
-        let Some(temp) = self.shared.parts.remove(&file, part.id) else {
-            return done(Err(missing_part(&self.shared.folder, &file)));
-        };
-        let writer = writer_of(&temp, &self.shared.writers);
-        // Only the response that sent the body tells its time.
+        let path = file_of(&attempt.job);
+        let taken = self.shared.parts.take(&path)?;
+        let part = taken.part.clone();
+        // If nothing is missing, no response will tell the time of the body.
         let validator = (!part.version.is_tagged()).then_some(&part.version.validator);
         let time = self.shared.file_time(validator);
-        let order = WriteOrder::Finish {
-            temp,
-            length: part.length,
-            file: FinalFile { path: file, time },
-            done,
-        };
-        self.shared.writers.send_to(writer, order, None);
-    }
-
-    async fn read_part(&self, attempt: &Attempt, part: &PartialBody) -> Result<File, FetchError> {
-        let file = file_of(&attempt.job);
-        let shown = || self.shared.folder.display_path(&file);
-        let missing = || save_error::save_error(&shown(), &io::ErrorKind::NotFound.into(), false);
-        let temp = self.shared.parts.find(&file, part.id).ok_or_else(missing)?;
-        let (sender, opened) = oneshot::channel();
-        let writer = writer_of(&temp, &self.shared.writers);
-        // Opened by the thread that writes it, after all pending writes.
-        let reader = Box::new(move |file| drop(sender.send(file)));
-        let order = WriteOrder::Read(temp, reader);
-        self.shared.writers.send_to(writer, order, None);
-        match tokio::time::timeout(DISK_TIMEOUT, opened).await {
-            Err(_) => Err(save_error::save_timeout(&shown())),
-            Ok(Ok(opened)) => {
-                opened.map_err(|error| save_error::save_error(&shown(), &error, false))
-            }
-            Ok(Err(_)) => Err(missing()),
-        }
+        let file = FinalFile { path, time };
+        let shared = Arc::clone(&self.shared);
+        Some((part, FileBodyWriter::from_part(shared, file, taken)))
     }
 
     async fn close(&self, abort: CancellationToken) -> Result<(), FetchError> {

@@ -25,11 +25,9 @@ pub(crate) struct StoredPart {
     pub part: PartialBody,
     /// Its temporary file.
     pub temp: Arc<TempFile>,
-    /// Whether an attempt has reserved it.
-    pub in_use: bool,
 }
 
-/// All partial bodies.
+/// All partial bodies that no attempt has taken.
 #[derive(Debug, Default)]
 pub(crate) struct PartIndex {
     parts: Mutex<HashMap<RelPath, StoredPart>>,
@@ -73,53 +71,22 @@ impl PartIndex {
         result
     }
 
-    /// Reserves the part of a file for one attempt.
-    pub(crate) fn take(&self, file: &RelPath) -> Option<PartialBody> {
-        let mut parts = self.lock();
-        let kept = parts
-            .get_mut(file)
-            .filter(|kept| !kept.in_use && kept.temp.failure().is_none())?;
-        kept.in_use = true;
-        Some(kept.part.clone())
-    }
-
-    /// Ends the reservation of a part.
-    pub(crate) fn give_back(&self, file: &RelPath, id: u64) {
-        if let Some(kept) = self.lock().get_mut(file).filter(|kept| kept.part.id == id) {
-            kept.in_use = false;
-        }
-    }
-
-    /// Returns the temporary file of a part.
-    pub(crate) fn find(&self, file: &RelPath, id: u64) -> Option<Arc<TempFile>> {
-        let parts = self.lock();
-        let kept = parts.get(file).filter(|kept| kept.part.id == id)?;
-        Some(Arc::clone(&kept.temp))
-    }
-
-    /// Removes a part and returns its temporary file.
-    pub(crate) fn remove(&self, file: &RelPath, id: u64) -> Option<Arc<TempFile>> {
+    /// Takes the part of a file out, for one attempt.
+    pub(crate) fn take(&self, file: &RelPath) -> Option<StoredPart> {
         self.change(|parts| {
-            let is_it = parts.get(file).is_some_and(|kept| kept.part.id == id);
-            is_it.then(|| parts.remove(file)).flatten()
+            parts
+                .get(file)
+                .filter(|kept| kept.temp.failure().is_none())?;
+            parts.remove(file)
         })
-        .map(|kept| kept.temp)
     }
 
     /// Adds a part. If the file has another part already (from an equal input line), the longer one
-    /// is kept, or the one in use. Returns the temporary file that is no longer needed.
+    /// is kept. Returns the temporary file that is no longer needed.
     pub(crate) fn keep(&self, file: RelPath, new: StoredPart) -> Option<Arc<TempFile>> {
         self.change(|parts| match parts.get(&file) {
-            Some(old) if old.part.id != new.part.id => {
-                if old.in_use || old.part.length >= new.part.length {
-                    return Some(new.temp);
-                }
-                parts.insert(file, new).map(|old| old.temp)
-            }
-            _ => {
-                parts.insert(file, new);
-                None
-            }
+            Some(old) if old.part.length >= new.part.length => Some(new.temp),
+            _ => parts.insert(file, new).map(|old| old.temp),
         })
     }
 
@@ -210,7 +177,7 @@ fn to_line(file: &RelPath, kept: &StoredPart) -> Option<PartLine> {
     }
     Some(PartLine {
         file: file.to_string(),
-        id: kept.part.id,
+        id: kept.temp.id(),
         url: version.url.to_string(),
         job_url: (version.job_url != version.url).then(|| version.job_url.to_string()),
         validator: version.validator.to_str().ok()?.to_owned(),
@@ -235,12 +202,10 @@ fn parse(line: PartLine) -> Option<(RelPath, StoredPart)> {
     };
     let kept = StoredPart {
         part: PartialBody {
-            id: line.id,
             version,
             length: line.length,
         },
         temp: Arc::new(TempFile::new(line.id)),
-        in_use: false,
     };
     Some((file, kept))
 }

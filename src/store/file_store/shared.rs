@@ -9,7 +9,7 @@ use http::HeaderValue;
 use super::folder::Folder;
 use super::parts::PartIndex;
 use super::writer::{DiskWriterPool, TempFile, WriteOrder};
-use crate::model::{Cause, FetchError, RelPath, parse_http_date};
+use crate::model::parse_http_date;
 
 /// State shared by the store and its body writers.
 pub(crate) struct FileStoreShared {
@@ -44,16 +44,4 @@ impl FileStoreShared {
 /// Returns the thread that writes this file.
 pub(super) fn writer_of(temp: &TempFile, writers: &DiskWriterPool) -> usize {
     writers.worker_for(temp.id())
-}
-
-/// Returns the error for a missing partial file. Only this program should remove one, so this is
-/// reported rather than ignored.
-pub(super) fn missing_part(folder: &Folder, file: &RelPath) -> FetchError {
-    FetchError::Save {
-        cause: Cause::from_text(format!(
-            "partial file of {} is missing",
-            folder.display_path(file)
-        )),
-        ends_run: false,
-    }
 }

@@ -1,15 +1,18 @@
 //! Partial bodies and the output directory, without a network.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use url::Url;
 
 use super::folder::{Folder, FolderError};
 use super::parts::{PartIndex, StoredPart};
 use super::writer::TempFile;
-use crate::model::{BodyVersion, PartialBody, RelPath};
+use super::{FileStore, FilesOptions};
+use crate::model::{Attempt, BodyVersion, Job, PartialBody, RelPath, ResponseHead};
+use crate::store::{BodyStore, BodyWriter, commit_and_wait};
 
 fn file(name: &str) -> RelPath {
     RelPath::parse(name).unwrap()
@@ -23,13 +26,8 @@ fn kept(id: u64, length: u64) -> StoredPart {
         total: None,
     };
     StoredPart {
-        part: PartialBody {
-            id,
-            version,
-            length,
-        },
+        part: PartialBody { version, length },
         temp: Arc::new(TempFile::new(id)),
-        in_use: false,
     }
 }
 
@@ -39,26 +37,21 @@ fn write(folder: &Folder, id: u64, bytes: &[u8]) {
 }
 
 #[test]
-fn a_part_is_reserved_until_it_is_given_back() {
+fn a_part_is_taken_once_and_the_longer_of_two_is_kept() {
     let parts = PartIndex::default();
     assert!(parts.is_empty());
     assert!(parts.keep(file("a"), kept(1, 10)).is_none());
-    assert_eq!(parts.take(&file("a")).unwrap().length, 10);
-    assert!(parts.take(&file("a")).is_none(), "it is in use");
-    parts.give_back(&file("a"), 2);
-    assert!(parts.take(&file("a")).is_none(), "the id of another part");
-    parts.give_back(&file("a"), 1);
-    assert!(parts.take(&file("a")).is_some());
+    let taken = parts.take(&file("a")).unwrap();
+    assert_eq!(taken.part.length, 10);
+    assert!(parts.take(&file("a")).is_none(), "it is taken");
+    assert!(parts.is_empty());
+    assert!(parts.keep(file("a"), taken).is_none(), "it is back");
 
-    let unwanted = parts.keep(file("a"), kept(2, 99)).unwrap();
-    assert_eq!(unwanted.id(), 2, "a part in use is not replaced");
-    parts.give_back(&file("a"), 1);
-    let unwanted = parts.keep(file("a"), kept(3, 5)).unwrap();
-    assert_eq!(unwanted.id(), 3, "the longer part is kept");
-    let unwanted = parts.keep(file("a"), kept(4, 50)).unwrap();
-    assert_eq!(unwanted.id(), 1);
-    assert!(parts.remove(&file("a"), 1).is_none());
-    assert!(parts.remove(&file("a"), 4).is_some());
+    let useless = parts.keep(file("a"), kept(2, 5)).unwrap();
+    assert_eq!(useless.id(), 2, "the longer part is kept");
+    let useless = parts.keep(file("a"), kept(3, 50)).unwrap();
+    assert_eq!(useless.id(), 1);
+    assert_eq!(parts.take(&file("a")).unwrap().temp.id(), 3);
     assert!(parts.is_empty());
 }
 
@@ -80,10 +73,10 @@ fn listed_parts_are_kept_for_the_next_run_and_other_files_removed() {
     let folder = Folder::open(dir.path()).unwrap();
     let (parts, next) = PartIndex::read(&folder).unwrap();
     assert!(next > 5);
-    assert_eq!(parts.take(&file("a/b")).unwrap().length, 3);
+    assert_eq!(parts.take(&file("a/b")).unwrap().part.length, 3);
     assert!(parts.take(&file("d")).is_none());
     let longer = parts.take(&file("c")).unwrap();
-    assert_eq!(longer.length, 4);
+    assert_eq!(longer.part.length, 4);
     let left = folder.read(&TempFile::new(5).name()).unwrap();
     assert_eq!(
         left.metadata().unwrap().len(),
@@ -93,6 +86,59 @@ fn listed_parts_are_kept_for_the_next_run_and_other_files_removed() {
     let mut names = folder.unfinished().unwrap();
     names.sort();
     assert_eq!(names, ["3.part", "5.part", "parts.jsonl"]);
+}
+
+/// The writer of a taken part is the only one that has it: whatever ends the attempt, the part is
+/// free again or gone.
+#[tokio::test]
+async fn a_taken_part_goes_back_unless_it_is_discarded_or_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FileStore::open(&FilesOptions {
+        dir: dir.path().to_owned(),
+        ..FilesOptions::default()
+    })
+    .unwrap();
+    let attempt = attempt();
+    let files = || store.shared.folder.unfinished().unwrap().len();
+
+    start(&store, &attempt).await;
+    let (part, writer) = store.take_part(&attempt).unwrap();
+    assert_eq!(part.length, 3);
+    assert!(store.take_part(&attempt).is_none(), "it is taken");
+    drop(writer);
+    let (_, mut writer) = store.take_part(&attempt).unwrap();
+    writer.write(Bytes::from_static(b"de")).await.unwrap();
+    drop(writer);
+    let (part, writer) = store.take_part(&attempt).unwrap();
+    assert_eq!(part.length, 5, "with what was added");
+    writer.discard();
+    assert!(store.take_part(&attempt).is_none());
+    store.shared.writers.flush().await;
+    assert_eq!(files(), 0);
+
+    start(&store, &attempt).await;
+    let (_, writer) = store.take_part(&attempt).unwrap();
+    let mut text = String::new();
+    let mut file = writer.read_back().await.unwrap();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "abc");
+    let saved = commit_and_wait(|done| writer.commit(done)).await.unwrap();
+    assert_eq!(saved.bytes, 3);
+    assert!(store.take_part(&attempt).is_none());
+    assert_eq!(files(), 0);
+}
+
+/// Writes three bytes of a body that is cut off.
+async fn start(store: &FileStore, attempt: &Attempt) {
+    let head = ResponseHead::http11(http::StatusCode::OK, http::HeaderMap::new());
+    let version = || Some(kept(0, 0).part.version);
+    let mut writer = store.create(attempt, &head, version, None);
+    writer.write(Bytes::from_static(b"abc")).await.unwrap();
+}
+
+fn attempt() -> Attempt {
+    let job = Job::plain("http://a.test/");
+    Attempt::new(job, http::Method::GET, false)
 }
 
 /// Parts that were not synced are valid only until the next boot.

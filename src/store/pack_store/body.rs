@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::exchange::{BodyContent, OwnedExchange};
 use super::spool::spool_file;
 use super::writer::{PackOrder, failed};
-use crate::model::{FetchError, MAX_UNWANTED_BYTES, TimeLimit};
+use crate::model::{FetchError, MAX_ARCHIVE_ONLY_BYTES, TimeLimit};
 use crate::store::warc::{PayloadDigest, PayloadHasher};
 use crate::store::worker_pool::{DISK_TIMEOUT, WorkerPool};
 use crate::store::{BodyWriter, SaveCallback, save_error};
@@ -196,14 +196,14 @@ impl BodyWriter for PackBodyWriter {
     fn excerpt(&self) -> (Vec<u8>, bool) {
         match &self.spool {
             Some(_) => (self.start.clone(), false),
-            None => (start_of(&self.chunks), self.held <= MAX_UNWANTED_BYTES),
+            None => (start_of(&self.chunks), self.held <= MAX_ARCHIVE_ONLY_BYTES),
         }
     }
 }
 
 /// Returns as much of the first bytes as an archive keeps of a failure.
 fn start_of(chunks: &[Bytes]) -> Vec<u8> {
-    let bytes = chunks.iter().flatten().take(MAX_UNWANTED_BYTES);
+    let bytes = chunks.iter().flatten().take(MAX_ARCHIVE_ONLY_BYTES);
     bytes.copied().collect()
 }
 

@@ -19,7 +19,7 @@ use super::warc::{KnownEnd, OpenedFile, Pack, PackError, RecordCompression};
 use super::worker_pool::WorkerPool;
 use super::{BodyStore, save_error};
 use crate::model::{
-    Attempt, BodyVersion, FetchError, PartialBody, Record, RelPath, ResponseHead, Truncation,
+    Attempt, BodyVersion, FetchError, Record, RelPath, ResponseHead, Truncation,
     allowed_descriptors,
 };
 use body::PackBodyWriter;
@@ -35,7 +35,7 @@ const MAX_SPOOLS: usize = 32;
 const SPOOL_FD_FRACTION: usize = 32;
 /// Memory that the bodies of redirects and failures may take together, in KiB. What does not fit is
 /// left out of them.
-const UNWANTED_KIB: usize = 8 * 1024;
+const ARCHIVE_ROOM_KIB: usize = 8 * 1024;
 /// How long `close` waits for appends in progress once the run is aborted.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -61,7 +61,7 @@ pub(crate) struct PackStore {
     request_body: Option<Bytes>,
     spools: Arc<Semaphore>,
     /// Memory for the bodies of redirects and failures, in KiB; `None`: they are not packed.
-    unwanted_room: Option<Arc<Semaphore>>,
+    archive_room: Option<Arc<Semaphore>>,
 }
 
 /// A newly opened pack.
@@ -90,7 +90,8 @@ impl PackStore {
             path: options.path,
             request_body: options.request_body,
             spools: Arc::new(Semaphore::new(max_spools())),
-            unwanted_room: (!options.only_fetched).then(|| Arc::new(Semaphore::new(UNWANTED_KIB))),
+            archive_room: (!options.only_fetched)
+                .then(|| Arc::new(Semaphore::new(ARCHIVE_ROOM_KIB))),
         };
         Ok(OpenedPack { packed, cut })
     }
@@ -122,23 +123,23 @@ impl BodyStore for PackStore {
         attempt: &Attempt,
         head: &ResponseHead,
         _: impl FnOnce() -> Option<BodyVersion>,
-        _: Option<&PartialBody>,
-    ) -> Result<PackBodyWriter, FetchError> {
+        _: Option<PackBodyWriter>,
+    ) -> PackBodyWriter {
         let exchanged = OwnedExchange::new(attempt, head, self.request_body.as_ref());
-        Ok(self.writer(exchanged))
+        self.writer(exchanged)
     }
 
-    fn unwanted_room(&self) -> Option<&Arc<Semaphore>> {
-        self.unwanted_room.as_ref()
+    fn archive_room(&self) -> Option<&Arc<Semaphore>> {
+        self.archive_room.as_ref()
     }
 
-    fn create_unwanted(
+    fn create_archive_only(
         &self,
         attempt: &Attempt,
         head: &ResponseHead,
         truncated: Option<Truncation>,
     ) -> Option<PackBodyWriter> {
-        self.unwanted_room.as_ref()?;
+        self.archive_room.as_ref()?;
         let mut exchanged = OwnedExchange::new(attempt, head, self.request_body.as_ref());
         exchanged.truncated = truncated;
         // Of a failure, the body is kept even if only the head was wanted.

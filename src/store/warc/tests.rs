@@ -8,7 +8,7 @@ mod warcio_tool;
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use url::Url;
 
 use super::{Exchange, RequestHead};
@@ -37,13 +37,7 @@ impl SampleExchange {
             url: Url::parse(url).unwrap(),
             headers,
             body: Vec::new(),
-            head: ResponseHead {
-                status: StatusCode::OK,
-                version: Version::HTTP_11,
-                headers: response_headers.into(),
-                asked: None,
-                kept_coding: None,
-            },
+            head: ResponseHead::http11(StatusCode::OK, response_headers),
             visited: Vec::new(),
             place: InputPosition {
                 number: 6,

@@ -11,16 +11,16 @@ use tokio::time::timeout;
 use super::finished_attempt::FinishedAttempt;
 use super::{Engine, coding};
 use crate::fetch::ResponseBody;
-use crate::model::{FetchError, MAX_UNWANTED_BYTES, Truncation, UnwantedBody};
+use crate::model::{ArchiveOnlyBody, FetchError, MAX_ARCHIVE_ONLY_BYTES, Truncation};
 use crate::store::{BodyStore, BodyWriter, SaveCallback, commit_and_wait};
 
-/// Maximum time spent reading an unwanted body for the archive.
-const UNWANTED_TIMEOUT: Duration = Duration::from_secs(5);
-/// Unit of the memory that unwanted bodies share, in bytes.
+/// Maximum time spent reading a body for the archive.
+const ARCHIVE_READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Unit of the memory that these bodies share, in bytes.
 const ROOM_UNIT_BYTES: usize = 1024;
 
-/// Reads the start of an unwanted body.
-pub(super) async fn read<B: ResponseBody>(body: &mut B, room: &Arc<Semaphore>) -> UnwantedBody {
+/// Reads the start of a body on the wire.
+pub(super) async fn read<B: ResponseBody>(body: &mut B, room: &Arc<Semaphore>) -> ArchiveOnlyBody {
     let mut kept = KeptBytes::new(room);
     let reading = async {
         loop {
@@ -32,8 +32,8 @@ pub(super) async fn read<B: ResponseBody>(body: &mut B, room: &Arc<Semaphore>) -
             }
         }
     };
-    let truncated = timeout(UNWANTED_TIMEOUT, reading).await;
-    UnwantedBody {
+    let truncated = timeout(ARCHIVE_READ_TIMEOUT, reading).await;
+    ArchiveOnlyBody {
         truncated: truncated.unwrap_or(Some(Truncation::Time)),
         ..kept.finish()
     }
@@ -44,10 +44,10 @@ pub(super) fn decoded(
     start: &[u8],
     room: &Arc<Semaphore>,
     truncated: Option<Truncation>,
-) -> UnwantedBody {
+) -> ArchiveOnlyBody {
     let mut kept = KeptBytes::new(room);
     let fits = kept.push(start);
-    UnwantedBody {
+    ArchiveOnlyBody {
         truncated: truncated.or((!fits).then_some(Truncation::Length)),
         is_decoded: true,
         ..kept.finish()
@@ -73,7 +73,7 @@ impl<'a> KeptBytes<'a> {
     /// Copies a chunk, because it may be a small part of a large read buffer. Returns whether all
     /// of it was kept.
     fn push(&mut self, chunk: &[u8]) -> bool {
-        let fitting = chunk.len().min(MAX_UNWANTED_BYTES - self.bytes.len());
+        let fitting = chunk.len().min(MAX_ARCHIVE_ONLY_BYTES - self.bytes.len());
         let Some(start) = chunk.get(..fitting).filter(|_| self.reserve(fitting)) else {
             return false;
         };
@@ -98,17 +98,17 @@ impl<'a> KeptBytes<'a> {
         true
     }
 
-    fn finish(self) -> UnwantedBody {
-        UnwantedBody {
+    fn finish(self) -> ArchiveOnlyBody {
+        ArchiveOnlyBody {
             bytes: self.bytes.into(),
             room: self.permit,
-            ..UnwantedBody::nothing(None)
+            ..ArchiveOnlyBody::nothing(None)
         }
     }
 }
 
 /// A response to be archived.
-pub(super) struct UnwantedResponse<F> {
+pub(super) struct ArchiveOnlyResponse<F> {
     file: F,
     bytes: Bytes,
     room: Option<OwnedSemaphorePermit>,
@@ -120,28 +120,28 @@ pub(super) fn prepare<T, S: BodyStore>(
     engine: &Engine<T, S>,
     ended: &mut FinishedAttempt,
     error: Option<&FetchError>,
-) -> Option<UnwantedResponse<S::File>> {
+) -> Option<ArchiveOnlyResponse<S::File>> {
     if matches!(error, Some(FetchError::Save { .. })) {
         return None;
     }
     let mut head = ended.head.clone()?;
     head.asked.as_ref()?;
-    let body = ended.unwanted.take();
-    let body = body.unwrap_or_else(|| UnwantedBody::nothing(error.map(Truncation::by)));
+    let body = ended.archive_only.take();
+    let body = body.unwrap_or_else(|| ArchiveOnlyBody::nothing(error.map(Truncation::by)));
     if !body.is_decoded {
         head.kept_coding = coding::kept(&ended.attempt, &head, true);
     }
     let file = engine
         .store
-        .create_unwanted(&ended.attempt, &head, body.truncated)?;
-    Some(UnwantedResponse {
+        .create_archive_only(&ended.attempt, &head, body.truncated)?;
+    Some(ArchiveOnlyResponse {
         file,
         bytes: body.bytes,
         room: body.room,
     })
 }
 
-impl<F: BodyWriter> UnwantedResponse<F> {
+impl<F: BodyWriter> ArchiveOnlyResponse<F> {
     /// Saves the response, then calls `done`.
     pub(super) async fn commit(mut self, done: SaveCallback) {
         match self.file.write(self.bytes).await {

@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::FetchError;
 
 /// Maximum bytes kept of the body of a redirect or a failed response.
-pub(crate) const MAX_UNWANTED_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_ARCHIVE_ONLY_BYTES: usize = 256 * 1024;
 
 /// Why an archived body is incomplete, in the terms of WARC 1.1 (§5.13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Truncation {
 
 /// The body of a redirect or a failed response, as far as it is kept.
 #[derive(Debug)]
-pub(crate) struct UnwantedBody {
+pub(crate) struct ArchiveOnlyBody {
     /// Its first bytes.
     pub bytes: Bytes,
     /// Why there are no more; `None` if it is complete.
@@ -74,7 +74,7 @@ pub(crate) struct UnwantedBody {
     pub room: Option<OwnedSemaphorePermit>,
 }
 
-impl UnwantedBody {
+impl ArchiveOnlyBody {
     /// A body of which nothing was kept.
     #[must_use]
     pub(crate) const fn nothing(truncated: Option<Truncation>) -> Self {
