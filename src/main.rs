@@ -81,6 +81,7 @@ async fn program(
 ) -> Result<ExitCode, ExitCode> {
     let console = Console {
         quiet: cli.quiet,
+        failures_ok: cli.cluster.failures_ok,
         origins,
     };
     let mut notifier = RunNotifier::from_cli(&cli)
@@ -128,7 +129,7 @@ async fn program(
     };
     let end = fetchall::program::run_until(config, stop, signals.next()).await;
     let code = console.finish_run(&end, &signals, &notifier).await;
-    if demo && is_regular_demo(&end) {
+    if demo && code == EXIT_FAILED && is_regular_demo(&end) {
         console.print(EPILOGUE);
     }
     Ok(ExitCode::from(code))
@@ -191,26 +192,12 @@ async fn finish_action(
     {
         fail_with(&explain(&error.problem, &console.origins), EXIT_RUN_FAILED);
     }
-    ExitCode::from(exit_code(&end, signals))
+    ExitCode::from(console.exit_code(&end, signals))
 }
 
 /// Whether the demo went as its epilogue describes: three pages failed, and none is left.
 fn is_regular_demo(end: &Result<Summary, RunError>) -> bool {
     matches!(end, Ok(summary) if summary.failed == 3 && summary.left == 0)
-}
-
-fn exit_code(end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
-    signals.exit_code().unwrap_or(match end {
-        Ok(summary) if summary.is_complete() => 0,
-        Ok(_) => EXIT_FAILED,
-        Err(error) if error.problem.is_closed_pipe() => EXIT_PIPE_CLOSED,
-        Err(error) => match error.problem {
-            Problem::Input(_) | Problem::Transport(_) | Problem::Save(SaveError::NoJournal(_)) => {
-                EXIT_USAGE
-            }
-            _ => EXIT_RUN_FAILED,
-        },
-    })
 }
 
 /// Returns the exit code if the summary could not be written either.
@@ -221,9 +208,10 @@ fn worse(code: u8) -> u8 {
     }
 }
 
-/// Prints messages for the user on stderr, unless `-q` is given.
+/// Prints messages for the user on stderr, unless `-q` is given, and returns the exit code.
 struct Console {
     quiet: bool,
+    failures_ok: bool,
     origins: SettingOrigins,
 }
 
@@ -243,6 +231,21 @@ impl Console {
         }
     }
 
+    fn exit_code(&self, end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
+        signals.exit_code().unwrap_or(match end {
+            Ok(summary) if summary.is_complete() => 0,
+            Ok(summary) if self.failures_ok && summary.is_settled() => 0,
+            Ok(_) => EXIT_FAILED,
+            Err(error) if error.problem.is_closed_pipe() => EXIT_PIPE_CLOSED,
+            Err(error) => match error.problem {
+                Problem::Input(_)
+                | Problem::Transport(_)
+                | Problem::Save(SaveError::NoJournal(_)) => EXIT_USAGE,
+                _ => EXIT_RUN_FAILED,
+            },
+        })
+    }
+
     /// Prints the outcome of the run and sends the notifications. Returns the exit code.
     async fn finish_run(
         &self,
@@ -258,7 +261,7 @@ impl Console {
         if let Some(problem) = problem.filter(|_| !pipe_closed) {
             fail_with(&explain(problem, &self.origins), EXIT_RUN_FAILED);
         }
-        let mut code = exit_code(end, signals);
+        let mut code = self.exit_code(end, signals);
         let interrupt = async {
             if signals.exit_code().is_none() {
                 signals.next().await;

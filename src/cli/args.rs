@@ -13,6 +13,7 @@ use fetchall::{BaseUrl, MaxFailures};
 use super::arg_values::{
     ColorArg, GenerateArg, InputFormatArg, MANIFEST_FORMATS, ProgressArg, SchemeArg,
 };
+use super::cluster_args::ClusterArgs;
 use super::notification_args::NotificationArgs;
 use super::request_args::RequestArgs;
 use super::saving_args::SavingArgs;
@@ -386,6 +387,8 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with_all = ["inputs", "proxy", "resolve"], help_heading = "Testing")]
     pub demo: bool,
 
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     #[command(flatten)]
     pub notification: NotificationArgs,
     /// The sections of the config files for single hosts.

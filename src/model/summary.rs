@@ -194,7 +194,13 @@ impl Summary {
     /// Whether every line was fetched or skipped.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.failed == 0 && self.left == 0 && self.list_ended
+        self.failed == 0 && self.is_settled()
+    }
+
+    /// Whether every line of the list has its record.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.left == 0 && self.list_ended
     }
 }
 

@@ -31,6 +31,8 @@ mod environment;
 mod examples;
 /// `--explain`.
 mod explain;
+/// `--failures-ok`: exit codes for engines that repeat failed tasks.
+mod failures_ok;
 /// Results as templates and tables; NUL-separated lists and results.
 mod formats;
 /// `--generate`: the man page, and completions in the real shells.
