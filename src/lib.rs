@@ -134,7 +134,8 @@ pub use input::{BaseUrl, DefaultScheme, InputError, InputFormat};
 pub use model::{
     Cause, Columns, ContentChange, EndReason, ErrorKind, ExpectedTypes, FetchError, GiveUpOption,
     GiveUpReason, HashAlgorithm, Hint, MaxFailures, Md5, OutcomeName, PackPlace, Record,
-    RecordError, RedirectProblem, Sha1, Sha256, Sha512, SpecError, Summary, TimeLimit,
+    RecordError, RedirectProblem, Sha1, Sha256, Sha512, Shard, ShardBy, SpecError, Summary,
+    TimeLimit,
 };
 #[cfg(feature = "cli")]
 pub use notify::send_email;

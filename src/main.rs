@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use fetchall::demo::PracticeServer;
 use fetchall::program::{Config, ProgressStyle, Screen, WarningCallback};
-use fetchall::{Problem, RunError, SaveError, Summary};
+use fetchall::{JournalError, Problem, RunError, SaveError, Summary};
 
 use cli::{Cli, CliAction, CliError, EarlySignals, RunNotifier, SettingOrigins, Signals};
 
@@ -240,7 +240,13 @@ impl Console {
             Err(error) => match error.problem {
                 Problem::Input(_)
                 | Problem::Transport(_)
-                | Problem::Save(SaveError::NoJournal(_)) => EXIT_USAGE,
+                | Problem::Save(
+                    SaveError::NoJournal(_)
+                    | SaveError::Journal {
+                        cause: JournalError::OtherShard { .. },
+                        ..
+                    },
+                ) => EXIT_USAGE,
                 _ => EXIT_RUN_FAILED,
             },
         })

@@ -24,6 +24,7 @@ use super::{ThreadCount, help, host_sections, value_parsers};
 #[command(version, about, styles = help::STYLES, after_help = help::short(), after_long_help = help::long(), args_override_self = true, max_term_width = 100)]
 #[command(group(ArgGroup::new("results_as").args(["json", "csv", "format"])))]
 #[command(group(ArgGroup::new("saving").args(["output_dir", "pack"])))]
+#[command(group(ArgGroup::new("planning").args(["output_dir", "shard"]).multiple(true)))]
 #[command(group(ArgGroup::new("remembering").args(["output_dir", "pack", "journal"]).multiple(true)))]
 pub(crate) struct Cli {
     /// Files of URLs, `-` for stdin, or URLs [default: stdin].

@@ -50,6 +50,7 @@ impl TryFrom<Cli> for Config {
         });
         config.input.url_column = cli.url_column.clone();
         config.input.keep_columns = cli.keep_columns.clone();
+        config.input.shard = cli.cluster.shard()?;
         if config.input.base_url.is_some() && config.input.format != InputFormat::Manifest {
             return Err(UsageError::UnusedBaseUrl);
         }
@@ -391,6 +392,7 @@ fn save(cli: &mut Cli) -> SaveOptions {
         refresh: cli.saving.refresh,
         remote_time: cli.saving.remote_time,
         sync: cli.saving.sync,
+        ..SaveOptions::default()
     }
 }
 

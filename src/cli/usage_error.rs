@@ -21,6 +21,9 @@ pub enum UsageError {
     /// `--retry-on`.
     #[error("--retry-on: {0}")]
     RetryOn(SpecError),
+    /// `--shard`.
+    #[error("--shard: {0}")]
+    Shard(String),
     /// An output file is also an input.
     #[error("--{option} {}: would overwrite an input; name another file", path.display())]
     WritesInput { option: &'static str, path: PathBuf },
@@ -90,6 +93,7 @@ impl UsageError {
     pub fn option(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Spec(_) => Some(("simulate_failure", "simulate-failure")),
+            Self::Shard(_) => Some(("shard", "shard")),
             Self::RetryOn(_) => Some(("retry_on", "retry-on")),
             Self::WritesInput { option, .. }
             | Self::WritesOutput { option, .. }

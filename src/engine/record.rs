@@ -42,6 +42,8 @@ pub(super) fn unreadable(mut settled: SettledJob, options: &EngineOptions) -> Se
 /// Settles a job that an earlier run completed. The record repeats what that run recorded, except
 /// its attempts and timings. Columns are those of this run's list.
 pub(super) fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
+    let place = &job.position;
+    let is_of_other_line = past.line != place.line || past.input != place.input;
     let record = Record {
         columns: job.take_columns(),
         line: job.position.line,
@@ -63,7 +65,9 @@ pub(super) fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJo
         body_base64: None,
         ..past
     };
-    SettledJob::new(job.position, record, Outcome::Skipped, job.raw)
+    let mut settled = SettledJob::new(job.position, record, Outcome::Skipped, job.raw);
+    settled.is_of_other_line = is_of_other_line;
+    settled
 }
 
 /// Settles a job whose file is on disk with the size and hash of its line, whoever put it there.

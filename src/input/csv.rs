@@ -53,7 +53,7 @@ pub(super) struct CsvList {
 impl CsvList {
     pub(super) fn new(stream: InputStream, delimiter: CellDelimiter, rules: ListRules) -> Self {
         Self {
-            rows: RowStream::new(stream, delimiter),
+            rows: RowStream::new(stream, delimiter).keeping_source(rules.keeps_source),
             delimiter,
             is_told: false,
             header: None,
@@ -128,6 +128,10 @@ impl InputList for CsvList {
 
     fn take_warning(&mut self) -> Option<String> {
         self.warning.take()
+    }
+
+    fn source(&self) -> &[u8] {
+        self.rows.source()
     }
 
     fn is_ready(&self) -> bool {

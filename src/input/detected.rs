@@ -117,6 +117,10 @@ impl InputList for DetectedList {
         self.list.as_mut()?.take_warning()
     }
 
+    fn source(&self) -> &[u8] {
+        self.list.as_ref().map_or(&[], |list| list.source())
+    }
+
     fn is_ready(&self) -> bool {
         self.list.as_ref().is_some_and(|list| list.is_ready())
     }

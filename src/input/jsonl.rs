@@ -59,7 +59,8 @@ pub(super) struct JsonlList {
 impl JsonlList {
     pub(super) fn new(stream: InputStream, rules: ListRules) -> Self {
         Self {
-            lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES),
+            lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES)
+                .keeping_source(rules.keeps_source),
             rules,
             begun: false,
             warning: None,
@@ -95,6 +96,10 @@ impl InputList for JsonlList {
 
     fn take_warning(&mut self) -> Option<String> {
         self.warning.take()
+    }
+
+    fn source(&self) -> &[u8] {
+        self.lines.source()
     }
 
     fn is_ready(&self) -> bool {

@@ -24,6 +24,8 @@ pub(super) struct ListRules {
     pub base_url: Option<BaseUrl>,
     /// Which columns are used.
     pub columns: Arc<ColumnRules>,
+    /// Whether a list keeps the text of its last entry.
+    pub keeps_source: bool,
 }
 
 impl ListRules {
@@ -87,6 +89,10 @@ pub(super) trait InputList: Send {
     fn take_warning(&mut self) -> Option<String> {
         None
     }
+
+    /// Returns the text of the last entry as it was read, without its line end; empty unless
+    /// [`keeps_source`](ListRules::keeps_source) is set.
+    fn source(&self) -> &[u8];
 
     /// Whether a complete line or row is in memory, so that a step cannot block.
     fn is_ready(&self) -> bool;

@@ -35,7 +35,8 @@ pub(super) struct ManifestList {
 impl ManifestList {
     pub(super) fn new(stream: InputStream, rules: ListRules) -> Self {
         Self {
-            lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES),
+            lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES)
+                .keeping_source(rules.keeps_source),
             rules,
         }
     }
@@ -49,6 +50,10 @@ impl InputList for ManifestList {
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
         Ok(self.lines.step()?.map(drop))
+    }
+
+    fn source(&self) -> &[u8] {
+        self.lines.source()
     }
 
     fn is_ready(&self) -> bool {

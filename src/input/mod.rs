@@ -25,6 +25,7 @@ mod open;
 mod reader;
 mod row;
 mod rows;
+mod shard_filter;
 mod sitemap;
 mod sitemap_xml;
 mod source;
@@ -38,9 +39,9 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use crate::model::{Hint, ListEntry};
+use crate::model::{Hint, ListEntry, Shard, ShardTally};
 
 use flaw::ListFlaw;
 
@@ -177,6 +178,10 @@ pub struct InputOptions {
     pub url_column: Option<String>,
     /// Columns or fields that records repeat; `*` for all.
     pub keep_columns: Vec<String>,
+    /// The only shard whose lines are read; `None`: all lines.
+    pub shard: Option<Shard>,
+    /// Counts the lines of all shards.
+    pub(crate) tally: Option<Arc<Mutex<ShardTally>>>,
 }
 
 /// Called with a warning about a list.

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::columns::ColumnRules;
 use super::list::ListRules;
 use super::reader::InputReader;
+use super::shard_filter::ShardFilter;
 use super::source::OpenInput;
 use super::{Batch, InputError, InputOptions, Source};
 use crate::model::LiveStats;
@@ -34,6 +35,7 @@ pub(crate) fn open(
             url: options.url_column,
             keep: options.keep_columns,
         }),
+        keeps_source: options.shard.is_some(),
     };
     let mut inputs = Vec::with_capacity(options.sources.len());
     let mut arguments = 0;
@@ -47,7 +49,10 @@ pub(crate) fn open(
         live.set_list_length(total);
     }
     let (sender, receiver) = mpsc::channel(BATCHES);
-    let reader = InputReader::new(sender, live, rules, options.on_warning);
+    let filter = options
+        .shard
+        .map(|shard| ShardFilter::new(shard, options.tally));
+    let reader = InputReader::new(sender, live, rules, filter, options.on_warning);
     std::thread::Builder::new()
         .name("list".into())
         .spawn(move || reader.run(inputs))

@@ -37,6 +37,8 @@ pub(super) struct SitemapList {
     child: Option<OpenSitemap>,
     /// Sitemaps that are being fetched, in their order.
     pending: VecDeque<RequestedSitemap>,
+    /// The last entry as an element, if it is to be kept.
+    source: Vec<u8>,
 }
 
 struct RequestedSitemap {
@@ -62,6 +64,7 @@ impl SitemapList {
             top: None,
             child: None,
             pending: VecDeque::new(),
+            source: Vec::new(),
         }
     }
 
@@ -94,6 +97,14 @@ impl SitemapList {
             false => url.as_bytes().into(),
         };
         invalid(position, display_line(url.as_bytes()), raw, flaw)
+    }
+
+    /// Keeps an entry as an element of a sitemap, if it is to be kept.
+    fn keep_source(&mut self, entry: &SitemapEntry) {
+        self.source.clear();
+        if self.rules.keeps_source {
+            self.source.extend_from_slice(entry.element().as_bytes());
+        }
     }
 
     fn entry(&mut self, entry: &SitemapEntry, position: InputPosition) -> ListEntry {
@@ -178,11 +189,17 @@ impl InputList for SitemapList {
         };
         let error = match sitemap.step(origin) {
             Ok(DocumentStep::Nothing) => return Ok(ListStep::Nothing),
-            Ok(DocumentStep::Line(entry)) => return Ok(ListStep::Found(entry)),
+            Ok(DocumentStep::Line(entry)) => {
+                let line = sitemap.line().to_owned();
+                self.source = line;
+                return Ok(ListStep::Found(entry));
+            }
             Ok(DocumentStep::Page(entry, position)) => {
+                self.keep_source(&entry);
                 return Ok(ListStep::Found(self.entry(&entry, position)));
             }
             Ok(DocumentStep::Sitemap(entry, position)) if !is_child => {
+                self.keep_source(&entry);
                 return Ok(ListStep::Found(match entry.flaw {
                     None => self.request(&entry.location, position, true),
                     Some(flaw) => self.invalid(&entry.location, position, flaw),
@@ -222,6 +239,10 @@ impl InputList for SitemapList {
             ListStep::Nothing => Ok(ListStep::Nothing),
             ListStep::End => Ok(ListStep::End),
         }
+    }
+
+    fn source(&self) -> &[u8] {
+        &self.source
     }
 
     fn is_ready(&self) -> bool {
@@ -324,6 +345,14 @@ impl OpenSitemap {
             }
         }
         Ok(step)
+    }
+
+    /// Returns the last line of a sitemap that is a text list, if it is to be kept.
+    fn line(&self) -> &[u8] {
+        match &self.content {
+            SitemapContent::Text(list) => list.source(),
+            SitemapContent::Unread(_) | SitemapContent::Xml(_) => &[],
+        }
     }
 
     fn is_ready(&self) -> bool {

@@ -25,7 +25,7 @@ pub(super) struct TextList {
 impl TextList {
     pub(super) fn new(stream: InputStream, end: LineEnd, rules: ListRules) -> Self {
         Self {
-            lines: LineReader::new(stream, end, MAX_LINE_BYTES),
+            lines: LineReader::new(stream, end, MAX_LINE_BYTES).keeping_source(rules.keeps_source),
             rules,
             parser: UrlParser::default(),
         }
@@ -47,6 +47,10 @@ impl InputList for TextList {
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
         Ok(self.lines.step()?.map(drop))
+    }
+
+    fn source(&self) -> &[u8] {
+        self.lines.source()
     }
 
     fn is_ready(&self) -> bool {

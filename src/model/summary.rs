@@ -105,6 +105,8 @@ pub struct Summary {
     pub skipped: u64,
     /// Jobs without a record because the run ended early.
     pub left: u64,
+    /// Lines of the whole list, if only a shard of it is input and it was read to its end.
+    pub list_lines: Option<u64>,
     /// Whether the list was read to its end. If not, it may have more lines than `input`.
     pub list_ended: bool,
     /// Failures by kind.
@@ -168,6 +170,7 @@ impl Summary {
             skipped: self.skipped,
             left: self.left,
             list_ended: self.list_ended,
+            list_lines: self.list_lines,
             by_kind: &self.by_kind,
             by_status: &self.by_status,
             changes: &self.changes,
@@ -189,6 +192,12 @@ impl Summary {
     #[must_use]
     pub fn settled(&self) -> u64 {
         self.fetched + self.failed + self.skipped
+    }
+
+    /// Whether the list has no URL. A shard may have none of a list that has some.
+    #[must_use]
+    pub fn is_list_empty(&self) -> bool {
+        self.input == 0 && self.list_lines.unwrap_or(0) == 0
     }
 
     /// Whether every line was fetched or skipped.
@@ -214,6 +223,8 @@ struct SummaryJson<'a> {
     skipped: u64,
     left: u64,
     list_ended: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list_lines: Option<u64>,
     by_kind: &'a BTreeMap<ErrorKind, u64>,
     by_status: &'a BTreeMap<u16, u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -31,6 +31,8 @@ mod reorder;
 #[cfg(feature = "cli")]
 mod row_sampler;
 #[cfg(feature = "cli")]
+mod shard_sizes;
+#[cfg(feature = "cli")]
 mod stream;
 #[cfg(feature = "cli")]
 mod summary;
@@ -63,8 +65,8 @@ pub use {
 pub(crate) use {
     cookie_file::CookieFile, csv::CsvReporter, failed::FailedLines, findings::FindingWriter,
     html::HtmlReport, jsonl::JsonlReporter, notices::NoticeReporter, output::Output,
-    progress::Progress, stream::SharedEndingCheck, template::TemplateReporter, text::TextReporter,
-    timeline::Timeline,
+    progress::Progress, shard_sizes::shard_sizes, stream::SharedEndingCheck,
+    template::TemplateReporter, text::TextReporter, timeline::Timeline,
 };
 
 /// Receives the events of a run. All reporters run on one dedicated thread behind a bounded queue,

@@ -166,6 +166,7 @@ async fn open_and_run<T: Transport>(
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
     let keeps_bodies = config.report.body || !extra.is_empty();
+    config.save.shard = config.input.shard;
     // Inputs first: if one does not exist, nothing is created.
     let list = OpenedList::open(&mut config)?;
     let save = config.save.clone();
@@ -326,6 +327,7 @@ impl PreparedRun {
             broken: OnceLock::new(),
         };
         let (live, clock, shutdown) = (self.live, self.clock, self.shutdown);
+        let is_shard = self.config.save.shard.is_some();
         let work = async {
             let end = engine::run(engine, self.batches, self.window).await;
             if end.input_error.is_none() {
@@ -339,7 +341,7 @@ impl PreparedRun {
                 if error.is_some_and(is_closed_pipe) {
                     shutdown.end_early(EndReason::ResultsClosed);
                 }
-                complete(summary, &live, &clock, &shutdown);
+                complete(summary, &live, &clock, &shutdown, is_shard);
             };
             let end_of_pump = pump.finish(shutdown.abort_token(), complete).await;
             (end, end_of_pump)

@@ -97,6 +97,8 @@ mod resume;
 mod retry;
 /// `-o`, and running the same command again.
 mod saving;
+/// `--shard`: runs that share a list.
+mod shard;
 /// `--simulate-failure`.
 mod simulate;
 mod sitemaps;
