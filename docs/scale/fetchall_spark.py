@@ -43,6 +43,7 @@ if __name__ == "__main__":
     urls, out, partitions = sys.argv[1:]
     spark = SparkSession.builder.appName("fetchall").getOrCreate()
     # All URLs of a host in one partition, so that one fetchall keeps the limits of the host.
-    host = f.lower(f.try_parse_url("url", f.lit("HOST")))
+    # parse_url has no host for URLs that it finds malformed, though they can be fetched.
+    host = f.lower(f.regexp_extract("url", "://(?:[^/?#]*@)?([^/?#:]*)", 1))
     lists = spark.read.text(urls).toDF("url").repartition(int(partitions), host)
     lists.mapInArrow(fetch, SCHEMA).write.parquet(out)

@@ -14,7 +14,8 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name.startsw
 
 urls, out, partitions = sys.argv[1:]
 spark = SparkSession.builder.appName("fetchall").getOrCreate()
-host = f.lower(f.try_parse_url("url", f.lit("HOST")))
+# All URLs of a host in one partition. parse_url has no host for URLs that it finds malformed.
+host = f.lower(f.regexp_extract("url", "://(?:[^/?#]*@)?([^/?#:]*)", 1))
 lists = spark.read.text(urls).toDF("url").repartition(int(partitions), host)
 records = lists.rdd.map(lambda row: row.url).pipe(
     "fetchall -q --json --failures-ok",

@@ -54,6 +54,7 @@ def main(program, *names):
                 except (Failed, subprocess.SubprocessError) as error:
                     print(f"FAILED {scenario}: {error}", flush=True)
                     failed += 1
+                    bench.end_all()
         finally:
             bench.end_all()
     print(f"{passed} passed, {failed} failed")

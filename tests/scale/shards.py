@@ -6,13 +6,14 @@ import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import botocore.session
 import botocore.validate
 import kubernetes_validate
 import yaml
 from slurm_here import Slurm, free_port
-from support import RECIPES, URLS, Failed
+from support import RECIPES, SCENARIO_TIMEOUT_S, URLS, Failed
 
 SHARDS = 8
 # Each is started again, as the recipes have it.
@@ -77,7 +78,9 @@ def shard_until_done(bench, command, variable, index):
     """Starts a shard as often as its recipe does, without the cluster."""
     for _ in range(4):
         environment = bench.environment | {variable: str(index)}
-        code = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL).returncode
+        code = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, timeout=SCENARIO_TIMEOUT_S
+        ).returncode
         if code in (0, USAGE_ERROR):
             return code
     return code
@@ -87,8 +90,8 @@ def container(bench, name, command, variable):
     """Runs the command of a container in every shard, two at the same time."""
     directory = workplace(bench, name)
     command = [word.replace("/data/", f"{directory}/") for word in command]
+    run = partial(shard_until_done, bench, command, variable)
     with bench.killing(KILLS), ThreadPoolExecutor(2) as pool:
-        run = lambda index: shard_until_done(bench, command, variable, index)
         codes = list(pool.map(run, range(SHARDS)))
     if any(codes):
         raise Failed(f"{name}: exit codes {codes}")

@@ -41,8 +41,10 @@ class Site:
         self.process.communicate()
 
     def urls(self):
-        hosts = [site_of_hosts.address(host) for host in range(HOSTS)]
-        return [f"http://{hosts[n % HOSTS]}:{self.port}/page/{n}" for n in range(URLS)]
+        """Every host has URLs that strict parsers reject, and fetchall and browsers do not."""
+        sites = [f"http://{site_of_hosts.address(host)}:{self.port}" for host in range(HOSTS)]
+        paths = ["page", "a|b/page"]
+        return [f"{sites[n % HOSTS]}/{paths[n // HOSTS % 2]}/{n}" for n in range(URLS)]
 
     def get(self, path):
         url = f"http://{site_of_hosts.address(0)}:{self.port}/{path}"
