@@ -9,8 +9,8 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use fetchall::demo::PracticeServer;
-use fetchall::program::{Config, ProgressStyle, Screen, WarningCallback};
-use fetchall::{JournalError, Problem, RunError, SaveError, Summary};
+use fetchall::program::{Config, MergedRun, ProgressStyle, Screen, WarningCallback};
+use fetchall::{JournalError, PartsError, Problem, RunError, SaveError, Summary};
 
 use cli::{Cli, CliAction, CliError, EarlySignals, RunNotifier, SettingOrigins, Signals};
 
@@ -88,6 +88,7 @@ async fn program(
         .map_err(|error| fail_with(&console.origins.describe(&error), EXIT_USAGE))?;
     let (demo, verbose) = (cli.demo, cli.verbose);
     let (dry_run, verify) = (cli.saving.dry_run, cli.saving.verify);
+    let (split, merge) = (cli.cluster.split(), cli.cluster.merge);
     let summary_json = cli.summary_json.clone();
     let mut config = configure(cli, &console)?;
     // Not earlier: Ctrl-C has to end the reading of a request body from a terminal.
@@ -114,6 +115,10 @@ async fn program(
         let listed = fetchall::program::dry_run(config);
         return Ok(finish_action(listed, &signals, &console).await);
     }
+    if let Some(options) = split {
+        let divided = fetchall::program::split(config, options);
+        return Ok(finish_action(divided, &signals, &console).await);
+    }
     if verify {
         let checked = fetchall::program::verify(config);
         return Ok(finish_action(checked, &signals, &console).await);
@@ -121,6 +126,9 @@ async fn program(
     if let Err(error) = notifier.open(summary_json.as_deref()) {
         let text = explain(&error.into(), &console.origins);
         return Err(fail_with(&text, EXIT_RUN_FAILED));
+    }
+    if merge {
+        return Ok(merge_journals(config, &signals, &notifier, &console).await);
     }
     notifier.attach_to(&mut config);
     let stop = async {
@@ -195,6 +203,26 @@ async fn finish_action(
     ExitCode::from(console.exit_code(&end, signals))
 }
 
+/// Puts journals together, and returns the exit code.
+async fn merge_journals(
+    config: Config,
+    signals: &Signals,
+    notifier: &RunNotifier,
+    console: &Console,
+) -> ExitCode {
+    let merged = tokio::select! {
+        merged = fetchall::program::merge(config) => merged,
+        () = signals.next() => Ok(MergedRun::default()),
+    };
+    let end = merged.map(|merged| {
+        for problem in &merged.problems {
+            fail_with(problem, EXIT_FAILED);
+        }
+        merged.summary
+    });
+    ExitCode::from(console.finish_run(&end, signals, notifier).await)
+}
+
 /// Whether the demo went as its epilogue describes: three pages failed, and none is left.
 fn is_regular_demo(end: &Result<Summary, RunError>) -> bool {
     matches!(end, Ok(summary) if summary.failed == 3 && summary.left == 0)
@@ -242,6 +270,10 @@ impl Console {
                 | Problem::Transport(_)
                 | Problem::Save(
                     SaveError::NoJournal(_)
+                    | SaveError::Parts {
+                        cause: PartsError::Occupied | PartsError::InUse,
+                        ..
+                    }
                     | SaveError::Journal {
                         cause: JournalError::OtherShard { .. },
                         ..

@@ -25,6 +25,7 @@ use super::{ThreadCount, help, host_sections, value_parsers};
 #[command(group(ArgGroup::new("results_as").args(["json", "csv", "format"])))]
 #[command(group(ArgGroup::new("saving").args(["output_dir", "pack"])))]
 #[command(group(ArgGroup::new("planning").args(["output_dir", "shard"]).multiple(true)))]
+#[command(group(ArgGroup::new("dividing").args(["shard", "split"]).multiple(true)))]
 #[command(group(ArgGroup::new("remembering").args(["output_dir", "pack", "journal"]).multiple(true)))]
 pub(crate) struct Cli {
     /// Files of URLs, `-` for stdin, or URLs [default: stdin].

@@ -1,9 +1,11 @@
 //! The options of runs that share a list with others, or are tasks of a cluster job.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use fetchall::program::SplitOptions;
 use fetchall::{Shard, ShardBy};
 
 use super::usage_error::UsageError;
@@ -38,10 +40,43 @@ pub(crate) struct ClusterArgs {
         long,
         value_name = "WHAT",
         default_value = "host",
-        requires = "shard",
+        requires = "dividing",
         help_heading = "Many machines"
     )]
     pub shard_by: ShardByArg,
+    /// Write the list as N lists, one for each shard.
+    ///
+    /// Nothing is fetched. --into has a file for each: part-00000.txt and so on, in the format and the
+    /// compression of the list, and split.json with their sizes and the largest hosts.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = shards,
+        requires = "into",
+        conflicts_with_all = ["shard", "saving", "journal", "results_as", "verify", "dry_run", "demo", "failed", "report", "timeline", "summary_json", "cookie_jar"],
+        help_heading = "Many machines"
+    )]
+    pub split: Option<NonZeroU32>,
+    /// Directory for the lists of --split.
+    ///
+    /// One that has such lists already is refused.
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "split",
+        help_heading = "Many machines"
+    )]
+    pub into: Option<PathBuf>,
+    /// Put the journals of shards together.
+    ///
+    /// INPUT are the journals of all shards. Prints the newest record of each line, and says, with exit
+    /// code 1, if a shard or a line is missing or is there twice. The summary is that of the whole list.
+    #[arg(
+        long,
+        conflicts_with_all = ["shard", "split", "saving", "journal", "csv", "format", "verify", "dry_run", "demo", "failed", "report", "timeline", "cookie_jar"],
+        help_heading = "Many machines"
+    )]
+    pub merge: bool,
     /// Exit 0 although URLs failed.
     ///
     /// As long as every line has its record; 1 then means that some were left. For engines such as
@@ -58,6 +93,15 @@ impl ClusterArgs {
         let shard = |arg: &ShardArg| arg.resolve(self.shard_by.into(), variable);
         let resolved = self.shard.as_ref().map(shard).transpose();
         resolved.map_err(UsageError::Shard)
+    }
+
+    /// Returns how the list is to be split, if it is.
+    pub(crate) fn split(&self) -> Option<SplitOptions> {
+        Some(SplitOptions {
+            parts: self.split?,
+            by: self.shard_by.into(),
+            dir: self.into.clone()?,
+        })
     }
 }
 

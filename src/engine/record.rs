@@ -43,11 +43,15 @@ pub(super) fn unreadable(mut settled: SettledJob, options: &EngineOptions) -> Se
 /// its attempts and timings. Columns are those of this run's list.
 pub(super) fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
     let place = &job.position;
-    let is_of_other_line = past.line != place.line || past.input != place.input;
-    let record = Record {
+    let is_of_line = past.line == place.line && past.input == place.input;
+    let past = Record {
+        line: place.line,
+        input: std::sync::Arc::clone(&place.input),
         columns: job.take_columns(),
-        line: job.position.line,
-        input: std::sync::Arc::clone(&job.position.input),
+        ..past
+    };
+    let as_past = (!is_of_line).then(|| Box::new(past.clone()));
+    let record = Record {
         outcome: OutcomeName::Skipped,
         error: None,
         attempts: 0,
@@ -66,7 +70,7 @@ pub(super) fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJo
         ..past
     };
     let mut settled = SettledJob::new(job.position, record, Outcome::Skipped, job.raw);
-    settled.is_of_other_line = is_of_other_line;
+    settled.past = as_past;
     settled
 }
 

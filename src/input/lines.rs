@@ -101,6 +101,16 @@ impl LineReader {
         }
     }
 
+    /// Whether the last line was blank.
+    pub(super) fn is_blank(&self) -> bool {
+        self.buffer.trim_ascii().is_empty()
+    }
+
+    /// Returns what ends a line.
+    pub(super) fn end(&self) -> LineEnd {
+        self.end
+    }
+
     /// Keeps the last line, if `keeps` is true.
     pub(super) fn keeping_source(mut self, keeps: bool) -> Self {
         self.source = keeps.then(Vec::new);

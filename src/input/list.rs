@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::base_url::BaseUrl;
 use super::columns::ColumnRules;
 use super::url::DefaultScheme;
-use crate::model::{InputPosition, ListEntry};
+use crate::model::{EntryGuard, InputPosition, ListEntry, PartForm};
 
 /// Rules for the lines of all inputs of a run.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +35,21 @@ impl ListRules {
             Some(scheme) => scheme.complete(url),
             None => Cow::Borrowed(url),
         }
+    }
+}
+
+/// Returns how parts of a list with an entry per line are written. The comment keeps an invalid line
+/// from being taken for the beginning of another format.
+pub(super) fn lines_form(extension: &'static str) -> PartForm {
+    PartForm {
+        extension,
+        head: Vec::new(),
+        tail: b"",
+        end: b'\n',
+        guard: Some(EntryGuard {
+            first: b"#\n",
+            behind: b"",
+        }),
     }
 }
 
@@ -93,6 +108,9 @@ pub(super) trait InputList: Send {
     /// Returns the text of the last entry as it was read, without its line end; empty unless
     /// [`keeps_source`](ListRules::keeps_source) is set.
     fn source(&self) -> &[u8];
+
+    /// Returns how parts of the list are written. Asked for once an entry or the end was reached.
+    fn form(&self) -> PartForm;
 
     /// Whether a complete line or row is in memory, so that a step cannot block.
     fn is_ready(&self) -> bool;

@@ -11,6 +11,8 @@ mod compressed;
 mod csv;
 mod decoded;
 mod detected;
+#[cfg(feature = "cli")]
+mod division;
 mod flaw;
 mod foreign;
 #[cfg(test)]
@@ -47,6 +49,8 @@ use flaw::ListFlaw;
 
 pub use self::url::DefaultScheme;
 pub use base_url::BaseUrl;
+#[cfg(feature = "cli")]
+pub(crate) use division::{EntrySink, ListDigest, PartEntry, divide, other_form};
 pub(crate) use open::open;
 
 /// Common file name extensions of lists, with the format that each stands for. A name with one of

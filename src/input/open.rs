@@ -24,19 +24,7 @@ pub(crate) fn open(
     options: InputOptions,
     live: Arc<LiveStats>,
 ) -> Result<mpsc::Receiver<Batch>, InputError> {
-    let formats = options.sources.iter();
-    let mut formats = formats.filter_map(|source| options.format.of(source));
-    let rules = ListRules {
-        saves_files: options.saves_files,
-        has_fields: formats.any(|format| !format.is_text()),
-        scheme: options.scheme,
-        base_url: options.base_url,
-        columns: Arc::new(ColumnRules {
-            url: options.url_column,
-            keep: options.keep_columns,
-        }),
-        keeps_source: options.shard.is_some(),
-    };
+    let rules = rules(&options);
     let mut inputs = Vec::with_capacity(options.sources.len());
     let mut arguments = 0;
     for source in options.sources {
@@ -58,6 +46,23 @@ pub(crate) fn open(
         .spawn(move || reader.run(inputs))
         .map_err(|cause| InputError::new("the list (cannot start the reader thread)", cause))?;
     Ok(receiver)
+}
+
+/// Returns the rules for all lists.
+pub(super) fn rules(options: &InputOptions) -> ListRules {
+    let formats = options.sources.iter();
+    let mut formats = formats.filter_map(|source| options.format.of(source));
+    ListRules {
+        saves_files: options.saves_files,
+        has_fields: formats.any(|format| !format.is_text()),
+        scheme: options.scheme,
+        base_url: options.base_url.clone(),
+        columns: Arc::new(ColumnRules {
+            url: options.url_column.clone(),
+            keep: options.keep_columns.clone(),
+        }),
+        keeps_source: options.shard.is_some(),
+    }
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use super::flaw::ListFlaw;
 use super::line_builder::{invalid, job, url_as_json};
 use super::lines::LineEnd;
-use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
 use super::sitemap_xml::{SitemapEntry, SitemapKind, SitemapReader, SitemapStep};
 use super::stream::InputStream;
 use super::text::TextList;
 use super::url::{UrlParser, display_line};
 use crate::model::{
-    Cause, ColumnsBuilder, FetchError, InputPosition, Job, LineOptions, ListEntry, PendingSitemap,
-    SettledJob, SitemapReply,
+    Cause, ColumnsBuilder, FetchError, InputPosition, Job, LineOptions, ListEntry, PartForm,
+    PendingSitemap, SettledJob, SitemapReply,
 };
 
 /// Sitemaps of an index that are fetched ahead of the one being read.
@@ -24,6 +24,12 @@ const AHEAD: usize = 8;
 const MAX_ENTRIES: u64 = 50_000;
 /// Maximum size of a fetched sitemap once it is decompressed, in bytes (the same protocol).
 const MAX_UNPACKED_BYTES: u64 = 50 << 20;
+
+/// What a part of a sitemap begins with.
+const SITEMAP_HEAD: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+    <urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\n";
+/// What it ends with.
+const SITEMAP_TAIL: &[u8] = b"</urlset>\n";
 
 /// A sitemap, and those that it is an index of.
 pub(super) struct SitemapList {
@@ -243,6 +249,19 @@ impl InputList for SitemapList {
 
     fn source(&self) -> &[u8] {
         &self.source
+    }
+
+    fn form(&self) -> PartForm {
+        let open = self.child.as_ref().or(self.top.as_ref());
+        match open.map(|sitemap| &sitemap.content) {
+            Some(SitemapContent::Text(list)) => list.form(),
+            _ => PartForm {
+                head: SITEMAP_HEAD.into(),
+                tail: SITEMAP_TAIL,
+                guard: None,
+                ..lines_form("xml")
+            },
+        }
     }
 
     fn is_ready(&self) -> bool {

@@ -27,8 +27,8 @@ pub(crate) struct SettledJob {
     pub raw: Option<Box<RawLine>>,
     /// The timing of its attempts; empty unless tracing is enabled.
     pub traces: Vec<AttemptTrace>,
-    /// Whether it was skipped because of the record of another line, and has none of its own.
-    pub is_of_other_line: bool,
+    /// If it was skipped because of the record of an equal line: that, as the record of this line.
+    pub past: Option<Box<Record>>,
     /// If it is a sitemap: where it goes instead of the reporters.
     pub sitemap: Option<SitemapReply>,
     /// The record as JSON, made on first use.
@@ -50,7 +50,7 @@ impl SettledJob {
             outcome,
             raw,
             traces: Vec::new(),
-            is_of_other_line: false,
+            past: None,
             sitemap: None,
             json: OnceCell::new(),
         }

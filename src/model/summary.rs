@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{ContentChange, ErrorKind, Outcome, format_duration};
+use super::{ContentChange, ErrorKind, Outcome, OutcomeName, Record, format_duration};
 
 /// Why a run ended before everything was settled.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -147,6 +147,24 @@ impl Summary {
                 }
             }
             Outcome::Skipped => self.skipped += 1,
+        }
+    }
+
+    /// Counts a job by its record.
+    pub(crate) fn count_record(&mut self, record: &Record) {
+        match record.outcome {
+            OutcomeName::Fetched => {
+                self.fetched += 1;
+                self.bytes += record.bytes.unwrap_or(0);
+            }
+            OutcomeName::Failed => self.failed += 1,
+            OutcomeName::Skipped => self.skipped += 1,
+        }
+        if let (Some(error), OutcomeName::Failed) = (&record.error, record.outcome) {
+            *self.by_kind.entry(error.kind).or_default() += 1;
+            if let (ErrorKind::Status, Some(status)) = (error.kind, record.status) {
+                *self.by_status.entry(status).or_default() += 1;
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::read::{JournalLine, JournalLines};
+pub(super) use self::read::{JournalLine, JournalLines};
 use super::Reporter;
 use crate::model::{
     EngineEvent, ErrorKind, FetchError, InputPosition, JournalIndex, Outcome, OutcomeName, Record,
@@ -260,11 +260,7 @@ fn read_locked(
     if !file.metadata()?.is_file() {
         return Err(JournalError::NotAFile);
     }
-    match try_lock(file) {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(JournalError::InUse),
-        Err(TryLockError::Error(cause)) => return Err(cause.into()),
-    }
+    lock_with(file, try_lock)?;
     let mut seen = JournalLineCounts::default();
     let index = read(file, JournalIndex::default(), |line, record| {
         seen.take(line, record.is_some());
@@ -273,6 +269,26 @@ fn read_locked(
         return Err(JournalError::Foreign);
     }
     Ok((index, seen))
+}
+
+/// Locks a journal against runs, to read it.
+///
+/// # Errors
+/// If a run has it open, or it cannot be locked.
+#[cfg(feature = "cli")]
+pub(super) fn lock_shared(file: &File) -> Result<(), JournalError> {
+    lock_with(file, File::try_lock_shared)
+}
+
+fn lock_with(
+    file: &File,
+    try_lock: impl FnOnce(&File) -> Result<(), TryLockError>,
+) -> Result<(), JournalError> {
+    match try_lock(file) {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse),
+        Err(TryLockError::Error(cause)) => Err(cause.into()),
+    }
 }
 
 /// Reads all records into `index`, and a second time if there are lost bodies: a record of a loss
@@ -375,7 +391,7 @@ fn mark_line(shard: Shard, lines: Option<(u64, u64)>) -> io::Result<Vec<u8>> {
 }
 
 /// Reads the line of a shard.
-fn shard_mark(line: &[u8]) -> Option<ShardMark> {
+pub(super) fn shard_mark(line: &[u8]) -> Option<ShardMark> {
     let line = line.strip_prefix(PACK_MARK).unwrap_or(line);
     if !line.starts_with(SHARD_PREFIX) {
         return None;
@@ -428,8 +444,11 @@ impl Reporter for Journal {
         );
         let record = &settled.record;
         // In a shard, each line needs a record of its own: all of them together are the result.
-        let is_of_line = self.shard.is_none() || !settled.is_of_other_line;
-        let is_known = record.outcome == OutcomeName::Skipped && !record.adopted && is_of_line;
+        if let (Some(_), Some(past)) = (self.shard, &settled.past) {
+            past.write_json(&mut self.buffer)?;
+            self.buffer.push(b'\n');
+        }
+        let is_known = record.outcome == OutcomeName::Skipped && !record.adopted;
         if is_known || is_disk_full {
             return Ok(());
         }
@@ -508,6 +527,37 @@ mod tests {
             journal.on_event(&event(url, true)).unwrap();
         }
         journal.flush().unwrap();
+    }
+
+    fn open_shard(path: &Path, index: u32) -> Result<JournalContents, JournalError> {
+        let of = std::num::NonZeroU32::new(4).unwrap();
+        let shard = Shard::new(index, of, crate::model::ShardBy::Host);
+        let mut options = File::options();
+        let file = options.read(true).append(true).create(true).open(path)?;
+        Ok(Journal::open(file, false, shard)?.1)
+    }
+
+    #[test]
+    fn the_line_of_a_shard_torn_at_any_byte_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        drop(open_shard(&path, 3).unwrap());
+        let whole = std::fs::read(&path).unwrap();
+        let line = "{\"shard\":{\"version\":1,\"index\":3,\"of\":4,\"by\":\"host\"}}\n";
+        assert_eq!(String::from_utf8_lossy(&whole), line);
+        for cut in 0..=whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let other = open_shard(&path, 2);
+            // Without its line feed it is whole.
+            let is_known = cut >= whole.len() - 1;
+            assert_eq!(other.is_err(), is_known, "cut at {cut}");
+            drop(other);
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let found = open_shard(&path, 3).unwrap();
+            assert_eq!((found.garbage, found.past.is_empty()), (0, true));
+            drop(found);
+            assert_eq!(std::fs::read(&path).unwrap(), whole, "cut at {cut}");
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod journal;
 #[cfg(feature = "cli")]
 mod jsonl;
 #[cfg(feature = "cli")]
+mod merge;
+#[cfg(feature = "cli")]
 mod notices;
 #[cfg(feature = "cli")]
 mod output;
@@ -64,8 +66,9 @@ pub use {
 #[cfg(feature = "cli")]
 pub(crate) use {
     cookie_file::CookieFile, csv::CsvReporter, failed::FailedLines, findings::FindingWriter,
-    html::HtmlReport, jsonl::JsonlReporter, notices::NoticeReporter, output::Output,
-    progress::Progress, shard_sizes::shard_sizes, stream::SharedEndingCheck,
+    html::HtmlReport, jsonl::JsonlReporter, merge::JournalMerge, notices::NoticeReporter,
+    output::Output, progress::Progress, shard_sizes::LARGEST_HOSTS, shard_sizes::largest_hosts,
+    shard_sizes::shard_counts, shard_sizes::shard_sizes, stream::SharedEndingCheck,
     template::TemplateReporter, text::TextReporter, timeline::Timeline,
 };
 

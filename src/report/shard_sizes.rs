@@ -6,7 +6,7 @@ use super::summary::count;
 use crate::model::{Shard, ShardBy, ShardTally, format_duration};
 
 /// Hosts that are named.
-const LARGEST_HOSTS: usize = 10;
+pub(crate) const LARGEST_HOSTS: usize = 10;
 /// Shards whose sizes are listed; of more of them, only the range is.
 const LISTED_SHARDS: usize = 20;
 
@@ -23,12 +23,19 @@ pub(crate) fn shard_sizes(
         "shard {shard}: {} of {} lines; all shards: {}",
         count(own.unwrap_or_default()),
         count(all),
-        sizes(tally.lines())
+        shard_counts(tally.lines())
     )];
+    lines.extend(largest_hosts(tally));
     let hosts = tally.largest(LARGEST_HOSTS);
-    if hosts.is_empty() {
-        return lines;
+    if !hosts.is_empty() {
+        lines.push(bound(&hosts, shard, interval));
     }
+    lines
+}
+
+/// Names the largest hosts, if there are any.
+pub(crate) fn largest_hosts(tally: &mut ShardTally) -> Option<String> {
+    let hosts = tally.largest(LARGEST_HOSTS);
     let named = hosts.iter();
     let named: Vec<_> = named
         .map(|(host, n)| format!("{host} {}", count(*n)))
@@ -37,12 +44,12 @@ pub(crate) fn shard_sizes(
         0 => String::new(),
         most => format!(" (each may have up to {} more)", count(most)),
     };
-    lines.push(format!("largest hosts: {}{missed}", named.join(", ")));
-    lines.push(bound(&hosts, shard, interval));
-    lines
+    let named = named.join(", ");
+    (!named.is_empty()).then(|| format!("largest hosts: {named}{missed}"))
 }
 
-fn sizes(lines: &[u64]) -> String {
+/// Lists the sizes of all shards, or their range.
+pub(crate) fn shard_counts(lines: &[u64]) -> String {
     if lines.len() <= LISTED_SHARDS {
         let each: Vec<_> = lines.iter().map(|n| count(*n)).collect();
         return each.join(", ");

@@ -7,11 +7,15 @@ mod end;
 mod fetcher;
 mod host_options;
 mod list;
+#[cfg(feature = "cli")]
+mod merge;
 mod problem;
 #[cfg(feature = "cli")]
 mod reporters;
 mod saving;
 mod sink;
+#[cfg(feature = "cli")]
+mod split;
 #[cfg(feature = "cli")]
 mod verify;
 #[cfg(feature = "cli")]
@@ -39,8 +43,12 @@ pub use host_options::HostOptions;
 #[cfg(feature = "cli")]
 pub use host_options::host_name;
 pub use list::List;
+#[cfg(feature = "cli")]
+pub use merge::{MergedRun, merge};
 pub use problem::{Problem, RunError, SaveError};
 pub use sink::Sink;
+#[cfg(feature = "cli")]
+pub use split::{SplitOptions, split};
 #[cfg(feature = "cli")]
 pub use verify::verify;
 #[cfg(feature = "cli")]

@@ -99,6 +99,10 @@ mod retry;
 mod saving;
 /// `--shard`: runs that share a list.
 mod shard;
+/// `--merge`: journals of shards, put together.
+mod shard_merge;
+/// `--split`: a list for each shard.
+mod shard_split;
 /// `--simulate-failure`.
 mod simulate;
 mod sitemaps;
