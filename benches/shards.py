@@ -5,8 +5,9 @@
     benches/shards.py 10000000
 
 Half of the URLs are at hosts that nginx serves, half at hosts that refuse connections. One shard
-is killed half-way and run again. Needs nginx with stub_status and
-Python 3 (Debian: apt-get install nginx-light python3), and 1 KB of disk for each URL.
+is killed half-way and run again; then the journals are counted and merged. Needs nginx with
+stub_status and Python 3 (Debian: apt-get install nginx-light python3), and 0.5 KB of disk for
+each URL.
 FETCHALL names another program than target/release/fetchall. Exits with 1 when anything does not
 add up.
 """
@@ -123,6 +124,15 @@ def counted(folder, count):
     return {result: results.count(result) for result in set(results)}, again
 
 
+def merged(folder):
+    """Merges the journals; gives the exit code, and the number of records."""
+    journals = [folder / f"journal-{index}.jsonl" for index in range(SHARDS)]
+    command = [PROGRAM, "--failures-ok", "--merge", *journals]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        records = sum(1 for _ in child.stdout)
+    return child.returncode, records
+
+
 def main():
     if len(sys.argv) != 2 or not sys.argv[1].isdigit():
         sys.exit(__doc__)
@@ -151,6 +161,9 @@ def main():
             nginx.terminate()
             nginx.wait()
         counts, again = counted(folder, count)
+        start = time.monotonic()
+        merge = merged(folder)
+        merge_s = time.monotonic() - start
         journals = sum((folder / f"journal-{i}.jsonl").stat().st_size for i in range(SHARDS))
     codes = [shard.codes for shard in shards]
     cpu_us = sum(shard.cpu_s for shard in shards) / count * 1e6
@@ -158,10 +171,10 @@ def main():
     print(f"URLs {count}, lines by result {counts}, failed again after the kill {again}")
     print(f"requests at nginx {asked}, exit codes {codes}")
     print(f"wall {wall_s:.0f} s, CPU per URL {cpu_us:.1f} us, peak {peak_mib:.0f} MiB a shard")
-    print(f"journals {journals / count:.0f} bytes a URL")
+    print(f"journals {journals / count:.0f} bytes a URL; {merge[1]} merged in {merge_s:.0f} s")
     expected = {200: count // 2, "refused": count - count // 2}
     ended = all(each[-1] == 0 for each in codes) and codes[KILLED][0] == -signal.SIGKILL
-    sound = counts == expected and asked <= 1.1 * expected[200] and ended
+    sound = counts == expected and asked <= 1.1 * expected[200] and ended and merge == (0, count)
     sys.exit(0 if sound else 1)
 
 

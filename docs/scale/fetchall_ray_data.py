@@ -1,6 +1,8 @@
 """Fetches a list of URLs with Ray Data, and writes the records as Parquet.
 
     ray job submit -- python fetchall_ray_data.py URLS OUT BLOCKS
+
+URLS has a URL on each line, and no comments.
 """
 
 import json

@@ -1,6 +1,8 @@
 """Fetches a list of URLs on a Spark cluster, and writes the records as Parquet.
 
     spark-submit fetchall_spark.py URLS OUT PARTITIONS
+
+URLS has a URL on each line, and no comments.
 """
 
 import itertools
