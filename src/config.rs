@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::engine::EngineOptions;
 use crate::fetch::{FaultPlan, HttpOptions};
 use crate::input::InputOptions;
-use crate::model::Record;
 #[cfg(feature = "cli")]
 use crate::model::{CookieJar, EndReason};
+use crate::model::{Record, Shard};
 #[cfg(feature = "cli")]
 use crate::report::{Screen, Template, TimelineStyle};
 use crate::schedule::{RetryPolicy, ScheduleOptions};
@@ -57,6 +57,8 @@ pub struct SaveOptions {
     pub remote_time: bool,
     /// Whether bodies and journal are flushed to disk before a URL counts as done.
     pub sync: bool,
+    /// The shard whose results the journal has. Derived from the input.
+    pub shard: Option<Shard>,
 }
 
 /// Format of the results.

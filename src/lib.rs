@@ -122,7 +122,10 @@ pub mod program {
     pub use crate::report::{
         AtomicFile, ProgressStyle, Screen, Template, TemplateError, TimelineStyle, render_summary,
     };
-    pub use crate::run::{NotifyError, dry_run, host_name, notify_url, run, run_until, verify};
+    pub use crate::run::{MergedRun, SplitOptions};
+    pub use crate::run::{
+        NotifyError, dry_run, host_name, merge, notify_url, run, run_until, split, verify,
+    };
     pub use crate::schedule::{HostLimit, PerHostLimit, RetryPolicy, ScheduleOptions};
 }
 
@@ -134,7 +137,8 @@ pub use input::{BaseUrl, DefaultScheme, InputError, InputFormat};
 pub use model::{
     Cause, Columns, ContentChange, EndReason, ErrorKind, ExpectedTypes, FetchError, GiveUpOption,
     GiveUpReason, HashAlgorithm, Hint, MaxFailures, Md5, OutcomeName, PackPlace, Record,
-    RecordError, RedirectProblem, Sha1, Sha256, Sha512, SpecError, Summary, TimeLimit,
+    RecordError, RedirectProblem, Sha1, Sha256, Sha512, Shard, ShardBy, SpecError, Summary,
+    TimeLimit,
 };
 #[cfg(feature = "cli")]
 pub use notify::send_email;
@@ -144,4 +148,6 @@ pub use run::{
     Problem, RunError, SaveError, Sink, fetch_all,
 };
 pub use schedule::RetryRules;
+#[cfg(feature = "cli")]
+pub use store::PartsError;
 pub use store::{FolderError, PackError};

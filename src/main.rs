@@ -9,8 +9,8 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use fetchall::demo::PracticeServer;
-use fetchall::program::{Config, ProgressStyle, Screen, WarningCallback};
-use fetchall::{Problem, RunError, SaveError, Summary};
+use fetchall::program::{Config, MergedRun, ProgressStyle, Screen, WarningCallback};
+use fetchall::{JournalError, PartsError, Problem, RunError, SaveError, Summary};
 
 use cli::{Cli, CliAction, CliError, EarlySignals, RunNotifier, SettingOrigins, Signals};
 
@@ -86,12 +86,14 @@ async fn program(
 ) -> Result<ExitCode, ExitCode> {
     let console = Console {
         quiet: cli.quiet,
+        failures_ok: cli.cluster.failures_ok,
         origins,
     };
     let mut notifier = RunNotifier::from_cli(&cli)
         .map_err(|error| fail_with(&console.origins.describe(&error), EXIT_USAGE))?;
     let (demo, verbose) = (cli.demo, cli.verbose);
     let (dry_run, verify) = (cli.saving.dry_run, cli.saving.verify);
+    let (split, merge) = (cli.cluster.split(), cli.cluster.merge);
     let summary_json = cli.summary_json.clone();
     let mut config = configure(cli, &console)?;
     // Not earlier: Ctrl-C has to end the reading of a request body from a terminal.
@@ -118,6 +120,10 @@ async fn program(
         let listed = fetchall::program::dry_run(config);
         return Ok(finish_action(listed, &signals, &console).await);
     }
+    if let Some(options) = split {
+        let divided = fetchall::program::split(config, options);
+        return Ok(finish_action(divided, &signals, &console).await);
+    }
     if verify {
         let checked = fetchall::program::verify(config);
         return Ok(finish_action(checked, &signals, &console).await);
@@ -126,6 +132,9 @@ async fn program(
         let text = explain(&error.into(), &console.origins);
         return Err(fail_with(&text, EXIT_RUN_FAILED));
     }
+    if merge {
+        return Ok(merge_journals(config, &signals, &notifier, &console).await);
+    }
     notifier.attach_to(&mut config);
     let stop = async {
         signals.next().await;
@@ -133,7 +142,7 @@ async fn program(
     };
     let end = fetchall::program::run_until(config, stop, signals.next()).await;
     let code = console.finish_run(&end, &signals, &notifier).await;
-    if demo && is_regular_demo(&end) {
+    if demo && code == EXIT_FAILED && is_regular_demo(&end) {
         console.print(EPILOGUE);
     }
     Ok(ExitCode::from(code))
@@ -196,26 +205,32 @@ async fn finish_action(
     {
         fail_with(&explain(&error.problem, &console.origins), EXIT_RUN_FAILED);
     }
-    ExitCode::from(exit_code(&end, signals))
+    ExitCode::from(console.exit_code(&end, signals))
+}
+
+/// Puts journals together, and returns the exit code.
+async fn merge_journals(
+    config: Config,
+    signals: &Signals,
+    notifier: &RunNotifier,
+    console: &Console,
+) -> ExitCode {
+    let merged = tokio::select! {
+        merged = fetchall::program::merge(config) => merged,
+        () = signals.next() => Ok(MergedRun::default()),
+    };
+    let end = merged.map(|merged| {
+        for problem in &merged.problems {
+            fail_with(problem, EXIT_FAILED);
+        }
+        merged.summary
+    });
+    ExitCode::from(console.finish_run(&end, signals, notifier).await)
 }
 
 /// Whether the demo went as its epilogue describes: three pages failed, and none is left.
 fn is_regular_demo(end: &Result<Summary, RunError>) -> bool {
     matches!(end, Ok(summary) if summary.failed == 3 && summary.left == 0)
-}
-
-fn exit_code(end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
-    signals.exit_code().unwrap_or(match end {
-        Ok(summary) if summary.is_complete() => 0,
-        Ok(_) => EXIT_FAILED,
-        Err(error) if error.problem.is_closed_pipe() => EXIT_PIPE_CLOSED,
-        Err(error) => match error.problem {
-            Problem::Input(_) | Problem::Transport(_) | Problem::Save(SaveError::NoJournal(_)) => {
-                EXIT_USAGE
-            }
-            _ => EXIT_RUN_FAILED,
-        },
-    })
 }
 
 /// Returns the exit code if the summary could not be written either.
@@ -226,9 +241,10 @@ fn worse(code: u8) -> u8 {
     }
 }
 
-/// Prints messages for the user on stderr, unless `-q` is given.
+/// Prints messages for the user on stderr, unless `-q` is given, and returns the exit code.
 struct Console {
     quiet: bool,
+    failures_ok: bool,
     origins: SettingOrigins,
 }
 
@@ -248,6 +264,31 @@ impl Console {
         }
     }
 
+    fn exit_code(&self, end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
+        signals.exit_code().unwrap_or(match end {
+            Ok(summary) if summary.is_complete() => 0,
+            Ok(summary) if self.failures_ok && summary.is_settled() => 0,
+            Ok(_) => EXIT_FAILED,
+            Err(error) if error.problem.is_closed_pipe() => EXIT_PIPE_CLOSED,
+            Err(error) => match error.problem {
+                Problem::Input(_)
+                | Problem::Transport(_)
+                | Problem::Save(
+                    SaveError::NoJournal(_)
+                    | SaveError::Parts {
+                        cause: PartsError::Occupied | PartsError::InUse,
+                        ..
+                    }
+                    | SaveError::Journal {
+                        cause: JournalError::OtherShard { .. },
+                        ..
+                    },
+                ) => EXIT_USAGE,
+                _ => EXIT_RUN_FAILED,
+            },
+        })
+    }
+
     /// Prints the outcome of the run and sends the notifications. Returns the exit code.
     async fn finish_run(
         &self,
@@ -263,7 +304,7 @@ impl Console {
         if let Some(problem) = problem.filter(|_| !pipe_closed) {
             fail_with(&explain(problem, &self.origins), EXIT_RUN_FAILED);
         }
-        let mut code = exit_code(end, signals);
+        let mut code = self.exit_code(end, signals);
         let interrupt = async {
             if signals.exit_code().is_none() {
                 signals.next().await;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::CommandFactory;
+use fetchall::ShardBy;
 use fetchall::program::{Config, ResultFormat};
 
 use super::{Cli, environment, secrets};
@@ -15,7 +16,22 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
     let format = config.report.results.as_ref().map(|(format, _)| format);
     let template = format.and_then(template);
     let variables = unknown_variables(std::env::vars_os());
-    template.into_iter().chain(variables).collect()
+    let divided = divided_hosts(config);
+    let warnings = template.into_iter().chain(divided);
+    warnings.chain(variables).collect()
+}
+
+/// Warns that the limits of a host do not hold for all shards together.
+fn divided_hosts(config: &Config) -> Option<String> {
+    let shard = config.input.shard?;
+    let is_divided = shard.by() == ShardBy::Url && shard.of().get() > 1;
+    is_divided.then(|| {
+        format!(
+            "--shard-by url: each host is in all {} shards, and limits per host hold within each of \
+             them only",
+            shard.of()
+        )
+    })
 }
 
 /// Warns of a netrc file that other users can read.

@@ -13,6 +13,7 @@ use fetchall::{BaseUrl, MaxFailures};
 use super::arg_values::{
     ColorArg, GenerateArg, InputFormatArg, MANIFEST_FORMATS, ProgressArg, SchemeArg,
 };
+use super::cluster_args::ClusterArgs;
 use super::notification_args::NotificationArgs;
 use super::request_args::RequestArgs;
 use super::saving_args::SavingArgs;
@@ -23,6 +24,8 @@ use super::{ThreadCount, help, host_sections, value_parsers};
 #[command(version, about, styles = help::STYLES, after_help = help::short(), after_long_help = help::long(), args_override_self = true, max_term_width = 100)]
 #[command(group(ArgGroup::new("results_as").args(["json", "csv", "format"])))]
 #[command(group(ArgGroup::new("saving").args(["output_dir", "pack"])))]
+#[command(group(ArgGroup::new("planning").args(["output_dir", "shard"]).multiple(true)))]
+#[command(group(ArgGroup::new("dividing").args(["shard", "split"]).multiple(true)))]
 #[command(group(ArgGroup::new("remembering").args(["output_dir", "pack", "journal"]).multiple(true)))]
 pub(crate) struct Cli {
     /// Files of URLs, `-` for stdin, or URLs [default: stdin].
@@ -388,6 +391,8 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with_all = ["inputs", "proxy", "resolve"], help_heading = "Testing")]
     pub demo: bool,
 
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     #[command(flatten)]
     pub notification: NotificationArgs,
     /// The sections of the config files for single hosts.

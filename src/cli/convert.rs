@@ -50,6 +50,7 @@ impl TryFrom<Cli> for Config {
         });
         config.input.url_column = cli.url_column.clone();
         config.input.keep_columns = cli.keep_columns.clone();
+        config.input.shard = cli.cluster.shard()?;
         if config.input.base_url.is_some() && config.input.format != InputFormat::Manifest {
             return Err(UsageError::UnusedBaseUrl);
         }
@@ -81,6 +82,10 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
     if cli.saving.verify && cli.inputs.is_empty() {
         return Ok(Vec::new());
     }
+    let is_no_file = |input: &OsString| !is_file(input);
+    if cli.cluster.merge && (cli.inputs.is_empty() || cli.inputs.iter().any(is_no_file)) {
+        return Err(UsageError::NoJournals);
+    }
     if cli.inputs.is_empty() && io::stdin().is_terminal() {
         return Err(UsageError::NoInput);
     }
@@ -99,6 +104,9 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
         .count();
     if stdins > 1 {
         return Err(UsageError::StdinTwice);
+    }
+    if cli.cluster.split.is_some() && sources.iter().any(|one| matches!(one, Source::Url(_))) {
+        return Err(UsageError::SplitsUrl);
     }
     let takers = takers_of_stdin(cli);
     check_stdin(&takers, &sources)?;
@@ -391,6 +399,7 @@ fn save(cli: &mut Cli) -> SaveOptions {
         refresh: cli.saving.refresh,
         remote_time: cli.saving.remote_time,
         sync: cli.saving.sync,
+        ..SaveOptions::default()
     }
 }
 

@@ -67,12 +67,12 @@ impl EmptyListGuard {
 
     /// Whether this file stays as it is after the run.
     pub(super) fn keeps(&self, path: &Path, summary: &Summary) -> bool {
-        summary.input == 0 && self.kept.iter().any(|kept| kept == path)
+        summary.is_list_empty() && self.kept.iter().any(|kept| kept == path)
     }
 
     /// Returns the warning about a list without a URL.
     pub(super) fn warning(&self, summary: &Summary) -> Option<String> {
-        if summary.input > 0 || (!summary.list_ended && self.kept.is_empty()) {
+        if !summary.is_list_empty() || (!summary.list_ended && self.kept.is_empty()) {
             return None;
         }
         let mut text = if summary.list_ended {

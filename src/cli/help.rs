@@ -50,7 +50,7 @@ const SHORT_HELP_EXAMPLES: usize = 4;
 
 pub(super) const EXIT_CODES: [(&str, &str); 6] = [
     ("0", "all fetched, or already done by an earlier run"),
-    ("1", "some failed or were left"),
+    ("1", "some failed or were left (--failures-ok: only left)"),
     ("2", "usage error or unreadable input"),
     ("3", "the run failed: unwritable output, full disk"),
     ("130, 143", "interrupted by Ctrl-C or SIGTERM"),

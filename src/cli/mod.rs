@@ -5,6 +5,7 @@ mod advice;
 mod arg_values;
 mod args;
 mod cli_error;
+mod cluster_args;
 mod config_file;
 mod config_paths;
 mod convert;

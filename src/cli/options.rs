@@ -12,7 +12,7 @@ use super::redact;
 
 /// Options that are only allowed on the command line, because they are about a single call: a
 /// `demo` that a config file switches on would be a bad surprise.
-const NOT_SETTINGS: [&str; 10] = [
+const NOT_SETTINGS: [&str; 13] = [
     "inputs",
     "help",
     "version",
@@ -23,6 +23,9 @@ const NOT_SETTINGS: [&str; 10] = [
     "explain",
     "demo",
     "verify",
+    "split",
+    "merge",
+    "into",
 ];
 
 /// How many values an option takes.

@@ -110,6 +110,7 @@ pub(super) fn check_no_urls(cli: &Cli) -> Result<(), UsageError> {
         ("report", &cli.report),
         ("summary-json", &cli.summary_json),
         ("cookie-jar", &cli.request.cookie_jar),
+        ("into", &cli.cluster.into),
     ];
     for (option, path) in outputs {
         if let Some(path) = path.as_ref().filter(|path| is_url(path)) {

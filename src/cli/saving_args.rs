@@ -65,8 +65,9 @@ pub(crate) struct SavingArgs {
     pub remote_time: bool,
     /// Print the target file of each URL; fetch nothing.
     ///
-    /// Each line is FILE, a tab, and the URL.
-    #[arg(long, requires = "output_dir", conflicts_with_all = ["csv", "format", "pack", "journal"], help_heading = "Saving")]
+    /// Each line is FILE, a tab, and the URL. With --shard, stderr says how large the shards of the list
+    /// are, which hosts are the largest, and how long they take at least.
+    #[arg(long, requires = "planning", conflicts_with_all = ["csv", "format", "pack", "journal"], help_heading = "Saving")]
     pub dry_run: bool,
     /// Check what was saved against the journal; fetch nothing.
     ///

@@ -21,6 +21,15 @@ pub enum UsageError {
     /// `--retry-on`.
     #[error("--retry-on: {0}")]
     RetryOn(SpecError),
+    /// `--shard`.
+    #[error("--shard: {0}")]
+    Shard(String),
+    /// `--merge` without files.
+    #[error("--merge: name the journals of all shards, such as DIR/*.jsonl")]
+    NoJournals,
+    /// `--split` with a URL.
+    #[error("--split: only a list can be split, not a URL; put the URLs into a file")]
+    SplitsUrl,
     /// An output file is also an input.
     #[error("--{option} {}: would overwrite an input; name another file", path.display())]
     WritesInput { option: &'static str, path: PathBuf },
@@ -90,6 +99,8 @@ impl UsageError {
     pub fn option(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Spec(_) => Some(("simulate_failure", "simulate-failure")),
+            Self::Shard(_) => Some(("shard", "shard")),
+            Self::SplitsUrl => Some(("split", "split")),
             Self::RetryOn(_) => Some(("retry_on", "retry-on")),
             Self::WritesInput { option, .. }
             | Self::WritesOutput { option, .. }
@@ -115,6 +126,7 @@ impl UsageError {
                 _ => None,
             },
             Self::NoInput
+            | Self::NoJournals
             | Self::SavedIsInput(_)
             | Self::StdinForWriting
             | Self::StdinTwice
@@ -138,6 +150,7 @@ fn id(option: &str) -> Option<&'static str> {
         "failed" => "failed",
         "format" => "format",
         "header" => "headers",
+        "into" => "into",
         "journal" => "journal",
         "output-dir" => "output_dir",
         "pack" => "pack",

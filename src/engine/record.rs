@@ -42,10 +42,16 @@ pub(super) fn unreadable(mut settled: SettledJob, options: &EngineOptions) -> Se
 /// Settles a job that an earlier run completed. The record repeats what that run recorded, except
 /// its attempts and timings. Columns are those of this run's list.
 pub(super) fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
-    let record = Record {
+    let place = &job.position;
+    let is_of_line = past.line == place.line && past.input == place.input;
+    let past = Record {
+        line: place.line,
+        input: std::sync::Arc::clone(&place.input),
         columns: job.take_columns(),
-        line: job.position.line,
-        input: std::sync::Arc::clone(&job.position.input),
+        ..past
+    };
+    let as_past = (!is_of_line).then(|| Box::new(past.clone()));
+    let record = Record {
         outcome: OutcomeName::Skipped,
         error: None,
         attempts: 0,
@@ -63,7 +69,9 @@ pub(super) fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJo
         body_base64: None,
         ..past
     };
-    SettledJob::new(job.position, record, Outcome::Skipped, job.raw)
+    let mut settled = SettledJob::new(job.position, record, Outcome::Skipped, job.raw);
+    settled.past = as_past;
+    settled
 }
 
 /// Settles a job whose file is on disk with the size and hash of its line, whoever put it there.

@@ -6,6 +6,8 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use flate2::bufread::MultiGzDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
+use crate::model::ListCompression;
+
 /// The source of bytes: a file or a pipe.
 pub(super) type RawReader = Box<dyn Read + Send>;
 
@@ -42,8 +44,8 @@ impl Decompressor {
 
     fn begin(raw: RawReader) -> io::Result<Self> {
         let mut raw = InterruptRetry(raw);
-        let (head, length) = read_head::<MAGIC_BYTES>(&mut raw, ListCompression::is_open)?;
-        let packing = ListCompression::of(head.get(..length).unwrap_or_default());
+        let (head, length) = read_head::<MAGIC_BYTES>(&mut raw, is_open)?;
+        let packing = detect(head.get(..length).unwrap_or_default());
         let mut first = Cursor::new(head.to_vec());
         first.get_mut().truncate(length);
         let counted = CountingReader {
@@ -90,38 +92,29 @@ fn damaged(format: &str, error: io::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ListCompression {
-    None,
-    Gzip,
-    Zstd,
+/// Detects the compression by magic numbers: RFC 1952 §2.3.1 (deflate is the only method); RFC
+/// 8878 §3.1.1, and §3.1.2 for a leading skippable frame, as written by pzstd.
+pub(super) fn detect(head: &[u8]) -> ListCompression {
+    match head {
+        [0x1f, 0x8b, 8, ..] => ListCompression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => ListCompression::Zstd,
+        _ => ListCompression::None,
+    }
 }
 
-impl ListCompression {
-    /// Detects the compression by magic numbers: RFC 1952 §2.3.1 (deflate is the only method); RFC
-    /// 8878 §3.1.1, and §3.1.2 for a leading skippable frame, as written by pzstd.
-    fn of(head: &[u8]) -> Self {
-        match head {
-            [0x1f, 0x8b, 8, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Self::Zstd,
-            _ => Self::None,
-        }
-    }
-
-    /// Whether more bytes are needed to decide.
-    fn is_open(head: &[u8]) -> bool {
-        match head {
-            [] => true,
-            [first] => matches!(first, 0x1f | 0x28 | 0x50..=0x5f),
-            [first, second] => match first {
-                0x1f => *second == 0x8b,
-                0x28 => *second == 0xb5,
-                _ => *second == 0x2a,
-            },
-            [0x28, _, third] => *third == 0x2f,
-            [0x50..=0x5f, _, third] => *third == 0x4d,
-            _ => false,
-        }
+/// Whether more bytes are needed to decide.
+fn is_open(head: &[u8]) -> bool {
+    match head {
+        [] => true,
+        [first] => matches!(first, 0x1f | 0x28 | 0x50..=0x5f),
+        [first, second] => match first {
+            0x1f => *second == 0x8b,
+            0x28 => *second == 0xb5,
+            _ => *second == 0x2a,
+        },
+        [0x28, _, third] => *third == 0x2f,
+        [0x50..=0x5f, _, third] => *third == 0x4d,
+        _ => false,
     }
 }
 
@@ -293,9 +286,8 @@ mod tests {
     fn a_short_line_does_not_block() {
         for line in ["h", "x\n", "(", "P\n"] {
             let mut raw = PieceReader(vec![line.as_bytes().to_vec(), b"!".to_vec()]);
-            let (head, length) =
-                read_head::<MAGIC_BYTES>(&mut raw, ListCompression::is_open).unwrap();
-            let is_open = ListCompression::is_open(line.as_bytes());
+            let (head, length) = read_head::<MAGIC_BYTES>(&mut raw, is_open).unwrap();
+            let is_open = is_open(line.as_bytes());
             let expected = if is_open {
                 format!("{line}!")
             } else {
@@ -315,7 +307,7 @@ mod tests {
             prop_assume!(!matches!(list[..], [0 | 0xef | 0xfe | 0xff, ..] | [_, 0, ..]));
             let pieces = list.chunks(cut).map(<[u8]>::to_vec).collect();
             let found = unpack(pieces);
-            if ListCompression::of(list.get(..MAGIC_BYTES).unwrap_or(&list)) == ListCompression::None {
+            if detect(list.get(..MAGIC_BYTES).unwrap_or(&list)) == ListCompression::None {
                 let (text, position) = found.unwrap();
                 prop_assert_eq!(position, list.len() as u64);
                 prop_assert_eq!(text, list);

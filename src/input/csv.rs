@@ -16,15 +16,22 @@ use super::line_builder::{
     JsonBytes, LineBuilder, NOT_UTF8, ParsedLine, invalid, invalid_as_json, job, marked,
     no_request, prior_reason, with_columns,
 };
-use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
 use super::row::{CellDelimiter, RowFlaw};
 use super::rows::{CsvRow, RowStream};
 use super::stream::InputStream;
 use super::url::{display_line, parse_url, shown_among, shown_url};
-use crate::model::{Columns, ColumnsBuilder, ErrorKind, ListEntry};
+use crate::model::{Columns, ColumnsBuilder, EntryGuard, ErrorKind, ListEntry, PartForm};
 
 /// How a first line begins that tells Excel the delimiter, in any country.
 const SEPARATOR_LINE: &[u8] = b"sep=";
+
+/// A row that is empty by itself, and behind a quote that does not close ends the cell with text after
+/// the quote: so that malformed row stays malformed, whatever rows follow in its part.
+const ROW_GUARD: EntryGuard = EntryGuard {
+    first: b"",
+    behind: b"\" \"\n",
+};
 
 /// Jaro-Winkler similarity above which a column is taken for a misnamed one: that of `filename`
 /// and `file` is 0.90.
@@ -48,17 +55,20 @@ pub(super) struct CsvList {
     header: Option<CsvHeader>,
     rules: ListRules,
     warning: Option<String>,
+    /// The lines before the first row, for parts of the table.
+    head: Vec<u8>,
 }
 
 impl CsvList {
     pub(super) fn new(stream: InputStream, delimiter: CellDelimiter, rules: ListRules) -> Self {
         Self {
-            rows: RowStream::new(stream, delimiter),
+            rows: RowStream::new(stream, delimiter).keeping_source(rules.keeps_source),
             delimiter,
             is_told: false,
             header: None,
             rules,
             warning: None,
+            head: Vec::new(),
         }
     }
 
@@ -70,6 +80,7 @@ impl CsvList {
         let (warning, is_told) = (&mut self.warning, &mut self.is_told);
         let known = self.delimiter;
         let mut delimiter = known;
+        let (was_told, had_header) = (*is_told, header.is_some());
         let step = self.rows.next(|row| {
             if row.is_empty() {
                 return Ok(ListStep::Nothing);
@@ -106,6 +117,10 @@ impl CsvList {
             *header = Some(read);
             Ok(ListStep::Nothing)
         })?;
+        if was_told != self.is_told || had_header != self.header.is_some() {
+            self.head.extend_from_slice(self.rows.source());
+            self.head.push(b'\n');
+        }
         if delimiter != self.delimiter {
             self.delimiter = delimiter;
             self.rows.set_delimiter(delimiter);
@@ -128,6 +143,26 @@ impl InputList for CsvList {
 
     fn take_warning(&mut self) -> Option<String> {
         self.warning.take()
+    }
+
+    fn source(&self) -> &[u8] {
+        self.rows.source()
+    }
+
+    fn form(&self) -> PartForm {
+        let head = self.head.clone();
+        match self.delimiter {
+            CellDelimiter::Tab if !self.is_told => PartForm {
+                head,
+                guard: None,
+                ..lines_form("tsv")
+            },
+            _ => PartForm {
+                head,
+                guard: Some(ROW_GUARD),
+                ..lines_form("csv")
+            },
+        }
     }
 
     fn is_ready(&self) -> bool {

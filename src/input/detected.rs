@@ -6,13 +6,13 @@ use super::InputFormat;
 use super::csv::CsvList;
 use super::jsonl::JsonlList;
 use super::lines::LineEnd;
-use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
 use super::manifest::ManifestList;
 use super::row::CellDelimiter;
 use super::sitemap::SitemapList;
 use super::stream::InputStream;
 use super::text::TextList;
-use crate::model::ListEntry;
+use crate::model::{ListEntry, PartForm};
 
 /// Beginnings of sitemaps and feeds.
 const XML_STARTS: [&[u8]; 6] = [
@@ -115,6 +115,15 @@ impl InputList for DetectedList {
 
     fn take_warning(&mut self) -> Option<String> {
         self.list.as_mut()?.take_warning()
+    }
+
+    fn source(&self) -> &[u8] {
+        self.list.as_ref().map_or(&[], |list| list.source())
+    }
+
+    fn form(&self) -> PartForm {
+        let list = self.list.as_ref();
+        list.map_or_else(|| lines_form("txt"), |list| list.form())
     }
 
     fn is_ready(&self) -> bool {

@@ -22,10 +22,10 @@ use super::line_builder::{
     no_request, prior_reason, with_columns,
 };
 use super::lines::{InputLine, LineEnd, LineReader};
-use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
 use super::stream::InputStream;
 use super::url::{display_line, shown_among, shown_cut, shown_url};
-use crate::model::{ColumnsBuilder, ErrorKind, InputPosition, ListEntry};
+use crate::model::{ColumnsBuilder, ErrorKind, InputPosition, ListEntry, PartForm};
 
 /// Longest line, in bytes. A line may contain a request body and is held in memory.
 const MAX_LINE_BYTES: usize = 16 << 20;
@@ -53,15 +53,18 @@ pub(super) struct JsonlList {
     lines: LineReader,
     rules: ListRules,
     begun: bool,
+    has_comment: bool,
     warning: Option<String>,
 }
 
 impl JsonlList {
     pub(super) fn new(stream: InputStream, rules: ListRules) -> Self {
         Self {
-            lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES),
+            lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES)
+                .keeping_source(rules.keeps_source),
             rules,
             begun: false,
+            has_comment: false,
             warning: None,
         }
     }
@@ -71,10 +74,17 @@ impl JsonlList {
         take: impl FnOnce(InputLine<'_>, &ListRules) -> T,
     ) -> io::Result<ListStep<T>> {
         let step = self.lines.step()?;
+        if matches!(step, ListStep::Nothing) {
+            self.has_comment |= !self.lines.is_blank();
+            return Ok(ListStep::Nothing);
+        }
         if let ListStep::Found(line) = &step
             && !std::mem::replace(&mut self.begun, true)
         {
-            check_first(line.bytes().trim_ascii())?;
+            // Behind a comment, which no other JSON has, it is a line like any other.
+            if !self.has_comment {
+                check_first(line.bytes().trim_ascii())?;
+            }
             self.warning = stray_hash(line.bytes(), &self.rules.columns);
         }
         Ok(step.map(|line| take(line, &self.rules)))
@@ -95,6 +105,14 @@ impl InputList for JsonlList {
 
     fn take_warning(&mut self) -> Option<String> {
         self.warning.take()
+    }
+
+    fn source(&self) -> &[u8] {
+        self.lines.source()
+    }
+
+    fn form(&self) -> PartForm {
+        lines_form("jsonl")
     }
 
     fn is_ready(&self) -> bool {

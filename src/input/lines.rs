@@ -80,6 +80,8 @@ pub(super) struct LineReader {
     /// Longest line, in bytes.
     limit: usize,
     buffer: Vec<u8>,
+    /// A copy of the last line, if it is to be kept: `buffer` may be changed.
+    source: Option<Vec<u8>>,
     number: u64,
     /// Whether the last line ended with a CR at the end of the data read so far: a following LF
     /// belongs to it.
@@ -93,9 +95,31 @@ impl LineReader {
             end,
             limit,
             buffer: Vec::new(),
+            source: None,
             number: 0,
             after_cr: false,
         }
+    }
+
+    /// Whether the last line was blank.
+    pub(super) fn is_blank(&self) -> bool {
+        self.buffer.trim_ascii().is_empty()
+    }
+
+    /// Returns what ends a line.
+    pub(super) fn end(&self) -> LineEnd {
+        self.end
+    }
+
+    /// Keeps the last line, if `keeps` is true.
+    pub(super) fn keeping_source(mut self, keeps: bool) -> Self {
+        self.source = keeps.then(Vec::new);
+        self
+    }
+
+    /// Returns the last line, if it is kept.
+    pub(super) fn source(&self) -> &[u8] {
+        self.source.as_deref().unwrap_or_default()
     }
 
     /// Reads the next line; `None` at the end.
@@ -129,6 +153,11 @@ impl LineReader {
         }
         self.number += 1;
         let too_long = self.buffer.len() > self.limit;
+        if let Some(source) = &mut self.source {
+            source.clear();
+            source.shrink_to(RETAINED_BYTES);
+            source.extend_from_slice(&self.buffer);
+        }
         Ok(Some(InputLine {
             buffer: &mut self.buffer,
             number: self.number,

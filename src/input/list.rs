@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::base_url::BaseUrl;
 use super::columns::ColumnRules;
 use super::url::DefaultScheme;
-use crate::model::{InputPosition, ListEntry};
+use crate::model::{EntryGuard, InputPosition, ListEntry, PartForm};
 
 /// Rules for the lines of all inputs of a run.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,8 @@ pub(super) struct ListRules {
     pub base_url: Option<BaseUrl>,
     /// Which columns are used.
     pub columns: Arc<ColumnRules>,
+    /// Whether a list keeps the text of its last entry.
+    pub keeps_source: bool,
 }
 
 impl ListRules {
@@ -33,6 +35,21 @@ impl ListRules {
             Some(scheme) => scheme.complete(url),
             None => Cow::Borrowed(url),
         }
+    }
+}
+
+/// Returns how parts of a list with an entry per line are written. The comment keeps an invalid line
+/// from being taken for the beginning of another format.
+pub(super) fn lines_form(extension: &'static str) -> PartForm {
+    PartForm {
+        extension,
+        head: Vec::new(),
+        tail: b"",
+        end: b'\n',
+        guard: Some(EntryGuard {
+            first: b"#\n",
+            behind: b"",
+        }),
     }
 }
 
@@ -87,6 +104,13 @@ pub(super) trait InputList: Send {
     fn take_warning(&mut self) -> Option<String> {
         None
     }
+
+    /// Returns the text of the last entry as it was read, without its line end; empty unless
+    /// [`keeps_source`](ListRules::keeps_source) is set.
+    fn source(&self) -> &[u8];
+
+    /// Returns how parts of the list are written. Asked for once an entry or the end was reached.
+    fn form(&self) -> PartForm;
 
     /// Whether a complete line or row is in memory, so that a step cannot block.
     fn is_ready(&self) -> bool;

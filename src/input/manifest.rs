@@ -9,10 +9,10 @@ use serde_json::json;
 use super::flaw::ListFlaw;
 use super::line_builder::{LineBuilder, NOT_UTF8, ParsedLine, bad_as_json, job, marked};
 use super::lines::{InputLine, LineEnd, LineReader};
-use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
 use super::stream::InputStream;
 use super::url::{display_line, shown_cut};
-use crate::model::{HashAlgorithm, InputPosition, ListEntry};
+use crate::model::{HashAlgorithm, InputPosition, ListEntry, PartForm};
 
 /// Longest line, in bytes. File names have at most 4096 bytes on common systems.
 const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -35,7 +35,8 @@ pub(super) struct ManifestList {
 impl ManifestList {
     pub(super) fn new(stream: InputStream, rules: ListRules) -> Self {
         Self {
-            lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES),
+            lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES)
+                .keeping_source(rules.keeps_source),
             rules,
         }
     }
@@ -49,6 +50,14 @@ impl InputList for ManifestList {
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
         Ok(self.lines.step()?.map(drop))
+    }
+
+    fn source(&self) -> &[u8] {
+        self.lines.source()
+    }
+
+    fn form(&self) -> PartForm {
+        lines_form("sha256sums")
     }
 
     fn is_ready(&self) -> bool {

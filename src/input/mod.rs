@@ -11,6 +11,8 @@ mod compressed;
 mod csv;
 mod decoded;
 mod detected;
+#[cfg(feature = "cli")]
+mod division;
 mod flaw;
 mod foreign;
 #[cfg(test)]
@@ -25,6 +27,7 @@ mod open;
 mod reader;
 mod row;
 mod rows;
+mod shard_filter;
 mod sitemap;
 mod sitemap_xml;
 mod source;
@@ -38,14 +41,16 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use crate::model::{Hint, ListEntry};
+use crate::model::{Hint, ListEntry, Shard, ShardTally};
 
 use flaw::ListFlaw;
 
 pub use self::url::DefaultScheme;
 pub use base_url::BaseUrl;
+#[cfg(feature = "cli")]
+pub(crate) use division::{EntrySink, ListDigest, PartEntry, divide, other_form};
 pub(crate) use open::open;
 
 /// Common file name extensions of lists, with the format that each stands for. A name with one of
@@ -177,6 +182,10 @@ pub struct InputOptions {
     pub url_column: Option<String>,
     /// Columns or fields that records repeat; `*` for all.
     pub keep_columns: Vec<String>,
+    /// The only shard whose lines are read; `None`: all lines.
+    pub shard: Option<Shard>,
+    /// Counts the lines of all shards.
+    pub(crate) tally: Option<Arc<Mutex<ShardTally>>>,
 }
 
 /// Called with a warning about a list.

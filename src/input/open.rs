@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::columns::ColumnRules;
 use super::list::ListRules;
 use super::reader::InputReader;
+use super::shard_filter::ShardFilter;
 use super::source::OpenInput;
 use super::{Batch, InputError, InputOptions, Source};
 use crate::model::LiveStats;
@@ -23,18 +24,7 @@ pub(crate) fn open(
     options: InputOptions,
     live: Arc<LiveStats>,
 ) -> Result<mpsc::Receiver<Batch>, InputError> {
-    let formats = options.sources.iter();
-    let mut formats = formats.filter_map(|source| options.format.of(source));
-    let rules = ListRules {
-        saves_files: options.saves_files,
-        has_fields: formats.any(|format| !format.is_text()),
-        scheme: options.scheme,
-        base_url: options.base_url,
-        columns: Arc::new(ColumnRules {
-            url: options.url_column,
-            keep: options.keep_columns,
-        }),
-    };
+    let rules = rules(&options);
     let mut inputs = Vec::with_capacity(options.sources.len());
     let mut arguments = 0;
     for source in options.sources {
@@ -47,12 +37,32 @@ pub(crate) fn open(
         live.set_list_length(total);
     }
     let (sender, receiver) = mpsc::channel(BATCHES);
-    let reader = InputReader::new(sender, live, rules, options.on_warning);
+    let filter = options
+        .shard
+        .map(|shard| ShardFilter::new(shard, options.tally));
+    let reader = InputReader::new(sender, live, rules, filter, options.on_warning);
     std::thread::Builder::new()
         .name("list".into())
         .spawn(move || reader.run(inputs))
         .map_err(|cause| InputError::new("the list (cannot start the reader thread)", cause))?;
     Ok(receiver)
+}
+
+/// Returns the rules for all lists.
+pub(super) fn rules(options: &InputOptions) -> ListRules {
+    let formats = options.sources.iter();
+    let mut formats = formats.filter_map(|source| options.format.of(source));
+    ListRules {
+        saves_files: options.saves_files,
+        has_fields: formats.any(|format| !format.is_text()),
+        scheme: options.scheme,
+        base_url: options.base_url.clone(),
+        columns: Arc::new(ColumnRules {
+            url: options.url_column.clone(),
+            keep: options.keep_columns.clone(),
+        }),
+        keeps_source: options.shard.is_some(),
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::shard_filter::ShardFilter;
 use super::source::{InputContent, OpenInput};
 use super::{Batch, InputError, UrlIterator, WarningCallback, shown, text};
 use crate::model::{Columns, LineBudget, ListEntry, LiveStats};
@@ -33,6 +34,7 @@ pub(super) struct InputReader {
     sender: mpsc::Sender<Batch>,
     live: Arc<LiveStats>,
     rules: ListRules,
+    filter: Option<ShardFilter>,
     on_warning: Option<WarningCallback>,
     heavy: Arc<LineBudget>,
     next_number: u64,
@@ -48,12 +50,14 @@ impl InputReader {
         sender: mpsc::Sender<Batch>,
         live: Arc<LiveStats>,
         rules: ListRules,
+        filter: Option<ShardFilter>,
         on_warning: Option<WarningCallback>,
     ) -> Self {
         Self {
             sender,
             live,
             rules,
+            filter,
             on_warning,
             heavy: LineBudget::new(MAX_HEAVY_BYTES),
             next_number: 0,
@@ -100,7 +104,9 @@ impl InputReader {
                 self.live.add_list_bytes(url.len() as u64);
                 let origin = self.origin(&input.name);
                 let entry = text::parse_argument(url, origin.line(*number), &self.rules);
-                self.push(entry)?;
+                if self.is_wanted(&entry, url.as_bytes()) {
+                    self.push(entry)?;
+                }
                 // Otherwise sent later: with a full batch, before a list, or at the end.
                 if self.is_full() { self.send() } else { Ok(()) }
             }
@@ -114,8 +120,13 @@ impl InputReader {
         self.send()?;
         for (number, url) in (1..).zip(&mut urls.0) {
             let line = self.origin(name).line(number);
-            self.push(text::parse_argument(&url, line, &self.rules))?;
-            self.send()?;
+            let entry = text::parse_argument(&url, line, &self.rules);
+            if self.is_wanted(&entry, url.as_bytes()) {
+                self.push(entry)?;
+                self.send()?;
+            } else if self.sender.is_closed() {
+                return Err(ReadStop::Unwanted);
+            }
         }
         Ok(())
     }
@@ -128,9 +139,13 @@ impl InputReader {
             let step = list.next(&self.origin(name)).map_err(ReadStop::Broken)?;
             let ended = matches!(step, ListStep::End);
             match step {
-                ListStep::Found(entry) => self.push(entry)?,
-                ListStep::Nothing if self.sender.is_closed() => return Err(ReadStop::Unwanted),
-                ListStep::Nothing | ListStep::End => {}
+                ListStep::Found(entry) if self.is_wanted(&entry, list.source()) => {
+                    self.push(entry)?;
+                }
+                ListStep::Found(_) | ListStep::Nothing if self.sender.is_closed() => {
+                    return Err(ReadStop::Unwanted);
+                }
+                ListStep::Found(_) | ListStep::Nothing | ListStep::End => {}
             }
             self.warn(name, list.take_warning());
             if ended || self.is_full() || (!self.batch.is_empty() && !list.is_ready()) {
@@ -143,6 +158,16 @@ impl InputReader {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether an entry is input of this run, and not of another shard.
+    fn is_wanted(&mut self, entry: &ListEntry, source: &[u8]) -> bool {
+        let filter = self.filter.as_mut();
+        let is_wanted = filter.is_none_or(|filter| filter.takes(entry, source));
+        if !is_wanted {
+            self.live.add_other_line();
+        }
+        is_wanted
     }
 
     fn warn(&self, name: &str, warning: Option<String>) {
@@ -238,17 +263,24 @@ impl InputReader {
     /// Counts the remaining lines of an input after the run ended early, so that the number of
     /// jobs left is exact. Only for regular files and arguments: a pipe might block.
     fn count_remaining(&mut self, input: &mut OpenInput) {
-        let list = match &mut input.content {
-            InputContent::Url(..) => return self.live.add_listed(1),
-            InputContent::List(list) if input.length.is_some() => list,
-            InputContent::List(_) | InputContent::Urls(_) => {
-                self.unread = true;
-                return;
+        let name = &input.name;
+        match &mut input.content {
+            InputContent::Url(url, number) => {
+                let entry = text::parse_argument(url, self.origin(name).line(*number), &self.rules);
+                let is_wanted = self.is_wanted(&entry, url.as_bytes());
+                self.live.add_listed(u64::from(is_wanted));
             }
-        };
+            InputContent::List(list) if input.length.is_some() => {
+                self.count_lines(name, &mut **list);
+            }
+            InputContent::List(_) | InputContent::Urls(_) => self.unread = true,
+        }
+    }
+
+    fn count_lines(&mut self, name: &Arc<str>, list: &mut dyn InputList) {
         let mut count = 0;
         loop {
-            match list.skip() {
+            match self.count_step(name, list) {
                 Ok(ListStep::Found(())) => count += 1,
                 Ok(ListStep::Nothing) => {}
                 Ok(ListStep::End) => break,
@@ -259,5 +291,22 @@ impl InputReader {
             }
         }
         self.live.add_listed(count);
+    }
+
+    /// Skips one line. To tell whose it is, it has to be read.
+    fn count_step(
+        &mut self,
+        name: &Arc<str>,
+        list: &mut dyn InputList,
+    ) -> io::Result<ListStep<()>> {
+        if self.filter.is_none() {
+            return list.skip();
+        }
+        Ok(match list.next(&self.origin(name))? {
+            ListStep::Found(ListEntry::Sitemap(_)) => return Err(io::ErrorKind::Unsupported.into()),
+            ListStep::Found(entry) if self.is_wanted(&entry, list.source()) => ListStep::Found(()),
+            ListStep::Found(_) | ListStep::Nothing => ListStep::Nothing,
+            ListStep::End => ListStep::End,
+        })
     }
 }

@@ -94,6 +94,8 @@ pub(super) struct RowStream {
     window: Vec<u8>,
     /// Bytes of `window` that were consumed.
     passed: usize,
+    /// A copy of the last row, if it is to be kept.
+    source: Option<Vec<u8>>,
     /// Number of the next line, from 1.
     line: u64,
     /// Whether the last line ended with a CR at the end of the data read so far: a following LF
@@ -109,10 +111,22 @@ impl RowStream {
             scan: RowScan::new(delimiter),
             window: Vec::new(),
             passed: 0,
+            source: None,
             line: 1,
             after_cr: false,
             is_at_end: false,
         }
+    }
+
+    /// Keeps the text of the last row, if `keeps` is true.
+    pub(super) fn keeping_source(mut self, keeps: bool) -> Self {
+        self.source = keeps.then(Vec::new);
+        self
+    }
+
+    /// Returns the text of the last row, if it is kept.
+    pub(super) fn source(&self) -> &[u8] {
+        self.source.as_deref().unwrap_or_default()
     }
 
     /// Sets the delimiter of the rows to come.
@@ -133,9 +147,15 @@ impl RowStream {
             None => self.scan.length(),
             Some(_) => self.read_first_line()?,
         };
-        let rest = self.rest();
+        let rest = self.window.get(self.passed..).unwrap_or_default();
+        let text = rest.get(..length).unwrap_or(rest);
+        if let Some(source) = &mut self.source {
+            source.clear();
+            source.shrink_to(RETAINED_BYTES);
+            source.extend_from_slice(text);
+        }
         let row = CsvRow {
-            text: rest.get(..length).unwrap_or(rest),
+            text,
             line: self.line,
             flaw,
             scan: &self.scan,

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use super::flaw::ListFlaw;
 use super::line_builder::{invalid, job, url_as_json};
 use super::lines::LineEnd;
-use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
 use super::sitemap_xml::{SitemapEntry, SitemapKind, SitemapReader, SitemapStep};
 use super::stream::InputStream;
 use super::text::TextList;
 use super::url::{UrlParser, display_line};
 use crate::model::{
-    Cause, ColumnsBuilder, FetchError, InputPosition, Job, LineOptions, ListEntry, PendingSitemap,
-    SettledJob, SitemapReply,
+    Cause, ColumnsBuilder, FetchError, InputPosition, Job, LineOptions, ListEntry, PartForm,
+    PendingSitemap, SettledJob, SitemapReply,
 };
 
 /// Sitemaps of an index that are fetched ahead of the one being read.
@@ -24,6 +24,12 @@ const AHEAD: usize = 8;
 const MAX_ENTRIES: u64 = 50_000;
 /// Maximum size of a fetched sitemap once it is decompressed, in bytes (the same protocol).
 const MAX_UNPACKED_BYTES: u64 = 50 << 20;
+
+/// What a part of a sitemap begins with.
+const SITEMAP_HEAD: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+    <urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\n";
+/// What it ends with.
+const SITEMAP_TAIL: &[u8] = b"</urlset>\n";
 
 /// A sitemap, and those that it is an index of.
 pub(super) struct SitemapList {
@@ -37,6 +43,8 @@ pub(super) struct SitemapList {
     child: Option<OpenSitemap>,
     /// Sitemaps that are being fetched, in their order.
     pending: VecDeque<RequestedSitemap>,
+    /// The last entry as an element, if it is to be kept.
+    source: Vec<u8>,
 }
 
 struct RequestedSitemap {
@@ -62,6 +70,7 @@ impl SitemapList {
             top: None,
             child: None,
             pending: VecDeque::new(),
+            source: Vec::new(),
         }
     }
 
@@ -94,6 +103,14 @@ impl SitemapList {
             false => url.as_bytes().into(),
         };
         invalid(position, display_line(url.as_bytes()), raw, flaw)
+    }
+
+    /// Keeps an entry as an element of a sitemap, if it is to be kept.
+    fn keep_source(&mut self, entry: &SitemapEntry) {
+        self.source.clear();
+        if self.rules.keeps_source {
+            self.source.extend_from_slice(entry.element().as_bytes());
+        }
     }
 
     fn entry(&mut self, entry: &SitemapEntry, position: InputPosition) -> ListEntry {
@@ -178,11 +195,17 @@ impl InputList for SitemapList {
         };
         let error = match sitemap.step(origin) {
             Ok(DocumentStep::Nothing) => return Ok(ListStep::Nothing),
-            Ok(DocumentStep::Line(entry)) => return Ok(ListStep::Found(entry)),
+            Ok(DocumentStep::Line(entry)) => {
+                let line = sitemap.line().to_owned();
+                self.source = line;
+                return Ok(ListStep::Found(entry));
+            }
             Ok(DocumentStep::Page(entry, position)) => {
+                self.keep_source(&entry);
                 return Ok(ListStep::Found(self.entry(&entry, position)));
             }
             Ok(DocumentStep::Sitemap(entry, position)) if !is_child => {
+                self.keep_source(&entry);
                 return Ok(ListStep::Found(match entry.flaw {
                     None => self.request(&entry.location, position, true),
                     Some(flaw) => self.invalid(&entry.location, position, flaw),
@@ -221,6 +244,23 @@ impl InputList for SitemapList {
             ListStep::Found(_) => Ok(ListStep::Found(())),
             ListStep::Nothing => Ok(ListStep::Nothing),
             ListStep::End => Ok(ListStep::End),
+        }
+    }
+
+    fn source(&self) -> &[u8] {
+        &self.source
+    }
+
+    fn form(&self) -> PartForm {
+        let open = self.child.as_ref().or(self.top.as_ref());
+        match open.map(|sitemap| &sitemap.content) {
+            Some(SitemapContent::Text(list)) => list.form(),
+            _ => PartForm {
+                head: SITEMAP_HEAD.into(),
+                tail: SITEMAP_TAIL,
+                guard: None,
+                ..lines_form("xml")
+            },
         }
     }
 
@@ -324,6 +364,14 @@ impl OpenSitemap {
             }
         }
         Ok(step)
+    }
+
+    /// Returns the last line of a sitemap that is a text list, if it is to be kept.
+    fn line(&self) -> &[u8] {
+        match &self.content {
+            SitemapContent::Text(list) => list.source(),
+            SitemapContent::Unread(_) | SitemapContent::Xml(_) => &[],
+        }
     }
 
     fn is_ready(&self) -> bool {

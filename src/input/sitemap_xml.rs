@@ -4,7 +4,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::escape::{escape, resolve_predefined_entity};
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::{Error, Reader, XmlVersion};
 
@@ -77,6 +77,21 @@ pub(super) struct SitemapEntry {
     pub modified: Option<String>,
     /// Why its location cannot be read.
     pub flaw: Option<String>,
+}
+
+impl SitemapEntry {
+    /// Returns it as an element of a sitemap. One that cannot be read stays so.
+    pub(super) fn element(&self) -> String {
+        let flaw = match self.flaw {
+            Some(_) => "&invalid;",
+            None => "",
+        };
+        let location = escape(&self.location);
+        let modified = self.modified.as_deref().map(escape);
+        let modified = modified.map(|date| format!("<lastmod>{date}</lastmod>"));
+        let modified = modified.unwrap_or_default();
+        format!("<url><loc>{location}{flaw}</loc>{modified}</url>")
+    }
 }
 
 /// One step through a sitemap.

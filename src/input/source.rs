@@ -40,50 +40,65 @@ impl OpenInput {
         format: InputFormat,
         rules: &ListRules,
     ) -> Result<Self, InputError> {
-        let (name, reader, length): (_, RawReader, _) = match source {
+        match source {
             Source::Url(url) if format == InputFormat::Sitemap => {
                 let list = SitemapList::fetched(url, argument, rules.clone());
-                return Ok(Self {
+                Ok(Self {
                     name: "argument".into(),
                     length: None,
                     content: InputContent::List(Box::new(list)),
-                });
+                })
             }
-            Source::Url(url) => {
-                return Ok(Self {
-                    name: "argument".into(),
-                    length: Some(url.len() as u64),
-                    content: InputContent::Url(url, argument),
-                });
+            Source::Url(url) => Ok(Self {
+                name: "argument".into(),
+                length: Some(url.len() as u64),
+                content: InputContent::Url(url, argument),
+            }),
+            Source::Urls(urls) => Ok(Self {
+                name: "argument".into(),
+                length: None,
+                content: InputContent::Urls(urls),
+            }),
+            source @ (Source::Stdin | Source::File(_)) => {
+                let (name, reader, length) = open_reader(source, format, rules)?;
+                let list = open_list(format, InputStream::new(reader), rules);
+                Ok(Self {
+                    name,
+                    content: InputContent::List(list),
+                    length,
+                })
             }
-            Source::Urls(urls) => {
-                return Ok(Self {
-                    name: "argument".into(),
-                    length: None,
-                    content: InputContent::Urls(urls),
-                });
-            }
-            Source::Stdin => {
-                check_stdin(format).map_err(|cause| InputError::new("-", cause))?;
-                (Arc::from("-"), Box::new(io::stdin()), None)
-            }
-            Source::File(path) => {
-                let name = Arc::from(path.to_string_lossy());
-                let (file, length) =
-                    open_file(path, format).map_err(|cause| InputError::new(&name, cause))?;
-                (name, file, length)
-            }
-        };
-        if format == InputFormat::Manifest && rules.base_url.is_none() {
-            let cause = io::Error::new(io::ErrorKind::InvalidInput, NO_BASE_URL);
-            return Err(InputError::new(&name, cause));
         }
-        Ok(Self {
-            name,
-            content: InputContent::List(open_list(format, InputStream::new(reader), rules)),
-            length,
-        })
     }
+}
+
+/// Opens a list, and returns it with its name and, if known, its length.
+pub(super) fn open_reader(
+    source: Source,
+    format: InputFormat,
+    rules: &ListRules,
+) -> Result<(Arc<str>, RawReader, Option<u64>), InputError> {
+    let (name, reader, length): (_, RawReader, _) = match source {
+        Source::Stdin => {
+            check_stdin(format).map_err(|cause| InputError::new("-", cause))?;
+            (Arc::from("-"), Box::new(io::stdin()), None)
+        }
+        Source::File(path) => {
+            let name = Arc::from(path.to_string_lossy());
+            let (file, length) =
+                open_file(path, format).map_err(|cause| InputError::new(&name, cause))?;
+            (name, file, length)
+        }
+        Source::Url(_) | Source::Urls(_) => {
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, "a URL is no list");
+            return Err(InputError::new("argument", cause));
+        }
+    };
+    if format == InputFormat::Manifest && rules.base_url.is_none() {
+        let cause = io::Error::new(io::ErrorKind::InvalidInput, NO_BASE_URL);
+        return Err(InputError::new(&name, cause));
+    }
+    Ok((name, reader, length))
 }
 
 fn open_file(path: PathBuf, format: InputFormat) -> io::Result<(RawReader, Option<u64>)> {

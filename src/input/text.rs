@@ -6,10 +6,10 @@ use std::io;
 use super::flaw::ListFlaw;
 use super::line_builder::{NOT_UTF8, bad_as_json, invalid, job, url_as_json};
 use super::lines::{InputLine, LineEnd, LineReader};
-use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
 use super::stream::InputStream;
 use super::url::{UrlParser, display_line, parse_url, shown_among, shown_cut, shown_url};
-use crate::model::{Hint, InputPosition, ListEntry};
+use crate::model::{EntryGuard, Hint, InputPosition, ListEntry, PartForm};
 
 /// Longest line, in bytes; a longer one is not held in memory. Servers reject far shorter URLs
 /// (RFC 9110 §4.1 recommends support for at least 8000 octets).
@@ -25,7 +25,7 @@ pub(super) struct TextList {
 impl TextList {
     pub(super) fn new(stream: InputStream, end: LineEnd, rules: ListRules) -> Self {
         Self {
-            lines: LineReader::new(stream, end, MAX_LINE_BYTES),
+            lines: LineReader::new(stream, end, MAX_LINE_BYTES).keeping_source(rules.keeps_source),
             rules,
             parser: UrlParser::default(),
         }
@@ -47,6 +47,24 @@ impl InputList for TextList {
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
         Ok(self.lines.step()?.map(drop))
+    }
+
+    fn source(&self) -> &[u8] {
+        self.lines.source()
+    }
+
+    fn form(&self) -> PartForm {
+        match self.lines.end() {
+            LineEnd::Line => lines_form("txt"),
+            LineEnd::Nul => PartForm {
+                end: 0,
+                guard: Some(EntryGuard {
+                    first: b"\0",
+                    behind: b"",
+                }),
+                ..lines_form("nul")
+            },
+        }
     }
 
     fn is_ready(&self) -> bool {

@@ -27,6 +27,8 @@ pub(crate) struct SettledJob {
     pub raw: Option<Box<RawLine>>,
     /// The timing of its attempts; empty unless tracing is enabled.
     pub traces: Vec<AttemptTrace>,
+    /// If it was skipped because of the record of an equal line: that, as the record of this line.
+    pub past: Option<Box<Record>>,
     /// If it is a sitemap: where it goes instead of the reporters.
     pub sitemap: Option<SitemapReply>,
     /// The record as JSON, made on first use.
@@ -48,6 +50,7 @@ impl SettledJob {
             outcome,
             raw,
             traces: Vec::new(),
+            past: None,
             sitemap: None,
             json: OnceCell::new(),
         }

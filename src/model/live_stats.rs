@@ -12,6 +12,7 @@ use super::{ErrorKind, HostKey, MAX_STRAGGLERS, Outcome, Straggler, StragglerPha
 #[derive(Debug, Default)]
 pub(crate) struct LiveStats {
     listed: AtomicU64,
+    other_lines: AtomicU64,
     list_ended: AtomicBool,
     list_bytes_read: AtomicU64,
     list_bytes_total: AtomicU64,
@@ -110,6 +111,17 @@ impl LiveStats {
     /// Adds `jobs` entries read from the list.
     pub(crate) fn add_listed(&self, jobs: u64) {
         self.listed.fetch_add(jobs, Relaxed);
+    }
+
+    /// Adds a line of the list that is not input of this run, but of another shard.
+    pub(crate) fn add_other_line(&self) {
+        self.other_lines.fetch_add(1, Relaxed);
+    }
+
+    /// Returns the number of lines of the list that belong to other shards.
+    #[must_use]
+    pub(crate) fn other_lines(&self) -> u64 {
+        self.other_lines.load(Relaxed)
     }
 
     /// Adds `bytes` read from the list.

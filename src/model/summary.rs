@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{ContentChange, ErrorKind, Outcome, format_duration};
+use super::{ContentChange, ErrorKind, Outcome, OutcomeName, Record, format_duration};
 
 /// Why a run ended before everything was settled.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,6 +105,8 @@ pub struct Summary {
     pub skipped: u64,
     /// Jobs without a record because the run ended early.
     pub left: u64,
+    /// Lines of the whole list, if only a shard of it is input and it was read to its end.
+    pub list_lines: Option<u64>,
     /// Whether the list was read to its end. If not, it may have more lines than `input`.
     pub list_ended: bool,
     /// Failures by kind.
@@ -148,6 +150,24 @@ impl Summary {
         }
     }
 
+    /// Counts a job by its record.
+    pub(crate) fn count_record(&mut self, record: &Record) {
+        match record.outcome {
+            OutcomeName::Fetched => {
+                self.fetched += 1;
+                self.bytes += record.bytes.unwrap_or(0);
+            }
+            OutcomeName::Failed => self.failed += 1,
+            OutcomeName::Skipped => self.skipped += 1,
+        }
+        if let (Some(error), OutcomeName::Failed) = (&record.error, record.outcome) {
+            *self.by_kind.entry(error.kind).or_default() += 1;
+            if let (ErrorKind::Status, Some(status)) = (error.kind, record.status) {
+                *self.by_status.entry(status).or_default() += 1;
+            }
+        }
+    }
+
     /// Counts how a page changed since the last run.
     pub fn count_change(&mut self, change: Option<ContentChange>) {
         if let Some(change) = change {
@@ -168,6 +188,7 @@ impl Summary {
             skipped: self.skipped,
             left: self.left,
             list_ended: self.list_ended,
+            list_lines: self.list_lines,
             by_kind: &self.by_kind,
             by_status: &self.by_status,
             changes: &self.changes,
@@ -191,10 +212,22 @@ impl Summary {
         self.fetched + self.failed + self.skipped
     }
 
+    /// Whether the list has no URL. A shard may have none of a list that has some.
+    #[must_use]
+    pub fn is_list_empty(&self) -> bool {
+        self.input == 0 && self.list_lines.unwrap_or(0) == 0
+    }
+
     /// Whether every line was fetched or skipped.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.failed == 0 && self.left == 0 && self.list_ended
+        self.failed == 0 && self.is_settled()
+    }
+
+    /// Whether every line of the list has its record.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.left == 0 && self.list_ended
     }
 }
 
@@ -208,6 +241,8 @@ struct SummaryJson<'a> {
     skipped: u64,
     left: u64,
     list_ended: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list_lines: Option<u64>,
     by_kind: &'a BTreeMap<ErrorKind, u64>,
     by_status: &'a BTreeMap<u16, u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -11,6 +11,14 @@ pub(crate) fn deadline_after(start: Instant, wait: Duration) -> Instant {
     start + wait.min(FAR_FUTURE)
 }
 
+/// Returns the time from one time stamp of a record to another.
+#[must_use]
+pub(crate) fn timestamp_span(start: &str, end: &str) -> Option<Duration> {
+    let parse = |at: &str| at.parse::<jiff::Timestamp>().ok();
+    let span = parse(end)?.duration_since(parse(start)?);
+    Duration::try_from(span).ok()
+}
+
 /// Returns the current time of tokio's clock, which tests can pause.
 #[must_use]
 pub(crate) fn now() -> Instant {

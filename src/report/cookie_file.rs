@@ -45,7 +45,7 @@ impl Reporter for CookieFile {
     }
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
-        if summary.input == 0 && self.is_kept_if_empty {
+        if summary.is_list_empty() && self.is_kept_if_empty {
             return Ok(());
         }
         self.file.commit(&self.jar.render(), &*self.is_ending)

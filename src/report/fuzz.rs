@@ -17,7 +17,7 @@ const NEW: &str = "http://appended.test/";
 fn open(path: &Path) -> Result<(Journal, JournalContents), JournalError> {
     let mut options = File::options();
     let file = options.read(true).append(true).create(true).open(path)?;
-    Journal::open(file, false)
+    Journal::open(file, false, None)
 }
 
 fn settled() -> EngineEvent {

@@ -8,17 +8,21 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::read::{JournalLine, JournalLines};
+pub(super) use self::read::{JournalLine, JournalLines};
 use super::Reporter;
 use crate::model::{
     EngineEvent, ErrorKind, FetchError, InputPosition, JournalIndex, Outcome, OutcomeName, Record,
-    RecordError,
+    RecordError, Shard, ShardMark, Summary,
 };
 
 pub(crate) use self::read::{JournalReader, PastRecord};
 
 /// How every record begins.
 const LINE_PREFIX: &[u8] = b"{\"line\":";
+
+/// How a line begins that says which shard of a list the journal is of. Tools that look for records
+/// pass it over, as it has no `url`.
+const SHARD_PREFIX: &[u8] = b"{\"shard\":";
 
 /// Written where a run of a pack begins; its first record follows on the same line. Without it, an
 /// emptied journal could not be told from that of a run killed before its first record, whose bodies
@@ -44,9 +48,27 @@ pub enum JournalError {
     /// It is a pipe or a device, which the next run could not read again.
     #[error("not a regular file; name another file")]
     NotAFile,
+    /// It has the results of another shard of the list, or of the whole list.
+    #[error("{}", other_shard(*.journal, *.run))]
+    OtherShard {
+        /// The shard that it has the results of; `None`: the whole list.
+        journal: Option<Shard>,
+        /// The shard of this run.
+        run: Option<Shard>,
+    },
     /// It cannot be read or written.
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+fn other_shard(journal: Option<Shard>, run: Option<Shard>) -> String {
+    let name = |shard: Option<Shard>| {
+        shard.map_or("the whole list".to_owned(), |shard| {
+            format!("shard {shard}")
+        })
+    };
+    let (journal, run) = (name(journal), name(run));
+    format!("it has results of {journal}, and this run is of {run}; save them elsewhere")
 }
 
 /// Appends a record for each settled job.
@@ -54,6 +76,8 @@ pub enum JournalError {
 pub(crate) struct Journal {
     appender: Arc<Mutex<JournalAppender>>,
     buffer: Vec<u8>,
+    /// The shard of the list whose results it has.
+    shard: Option<Shard>,
 }
 
 /// Appends whole records to the journal file.
@@ -117,12 +141,25 @@ pub(crate) struct JournalContents {
 
 impl Journal {
     /// Locks and reads a journal that is open for reading and appending. With `sync`, each batch of
-    /// records is synced to disk before it is reported.
+    /// records is synced to disk before it is reported. `shard` is the part of the list whose
+    /// results go into it; one with other results is not changed.
     ///
     /// # Errors
     /// See [`JournalError`].
-    pub(crate) fn open(file: File, sync: bool) -> Result<(Self, JournalContents), JournalError> {
+    pub(crate) fn open(
+        file: File,
+        sync: bool,
+        shard: Option<Shard>,
+    ) -> Result<(Self, JournalContents), JournalError> {
         let (index, seen) = read_locked(&file, File::try_lock)?;
+        let is_empty = seen.shard.is_none() && seen.records == 0;
+        if seen.shard != shard && !is_empty {
+            let journal = seen.shard;
+            return Err(JournalError::OtherShard {
+                journal,
+                run: shard,
+            });
+        }
         let file = Arc::new(file);
         let mut appender = JournalAppender {
             file,
@@ -130,11 +167,15 @@ impl Journal {
             sync,
         };
         appender.repair_last_line(seen.torn)?;
+        if let Some(shard) = shard.filter(|_| is_empty) {
+            appender.append(&mark_line(shard, None)?)?;
+        }
         let appender = Arc::new(Mutex::new(appender));
         let found = seen.contents(JournalReader::new(&appender, index));
         let journal = Self {
             appender,
             buffer: Vec::new(),
+            shard,
         };
         Ok((journal, found))
     }
@@ -219,11 +260,7 @@ fn read_locked(
     if !file.metadata()?.is_file() {
         return Err(JournalError::NotAFile);
     }
-    match try_lock(file) {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(JournalError::InUse),
-        Err(TryLockError::Error(cause)) => return Err(cause.into()),
-    }
+    lock_with(file, try_lock)?;
     let mut seen = JournalLineCounts::default();
     let index = read(file, JournalIndex::default(), |line, record| {
         seen.take(line, record.is_some());
@@ -232,6 +269,26 @@ fn read_locked(
         return Err(JournalError::Foreign);
     }
     Ok((index, seen))
+}
+
+/// Locks a journal against runs, to read it.
+///
+/// # Errors
+/// If a run has it open, or it cannot be locked.
+#[cfg(feature = "cli")]
+pub(super) fn lock_shared(file: &File) -> Result<(), JournalError> {
+    lock_with(file, File::try_lock_shared)
+}
+
+fn lock_with(
+    file: &File,
+    try_lock: impl FnOnce(&File) -> Result<(), TryLockError>,
+) -> Result<(), JournalError> {
+    match try_lock(file) {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse),
+        Err(TryLockError::Error(cause)) => Err(cause.into()),
+    }
 }
 
 /// Reads all records into `index`, and a second time if there are lost bodies: a record of a loss
@@ -267,6 +324,8 @@ fn read(
 #[derive(Default)]
 struct JournalLineCounts {
     number: u64,
+    /// The shard that the last mark of one names.
+    shard: Option<Shard>,
     records: u64,
     garbage: u64,
     first_garbage: u64,
@@ -298,6 +357,9 @@ impl JournalLineCounts {
         } else if is_record {
             self.records += 1;
             self.length += length;
+        } else if let Some(mark) = shard_mark(bytes) {
+            self.shard = Some(mark.shard);
+            self.length += length;
         } else if !line.is_ended && (self.records > 0 || is_torn(bytes)) {
             self.torn = true;
         } else if bytes.trim_ascii().is_empty() {
@@ -312,6 +374,30 @@ impl JournalLineCounts {
             self.length += line.length;
         }
     }
+}
+
+/// Returns the line that says of which shard a journal is, and after a run, how many lines there were:
+/// of the shard, and of the list.
+fn mark_line(shard: Shard, lines: Option<(u64, u64)>) -> io::Result<Vec<u8>> {
+    let (lines, list_lines) = lines.unzip();
+    let mark = ShardMark {
+        shard,
+        lines,
+        list_lines,
+    };
+    let mut line = serde_json::to_vec(&mark)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Reads the line of a shard.
+pub(super) fn shard_mark(line: &[u8]) -> Option<ShardMark> {
+    let line = line.strip_prefix(PACK_MARK).unwrap_or(line);
+    if !line.starts_with(SHARD_PREFIX) {
+        return None;
+    }
+    let mark: ShardMark = serde_json::from_slice(line).ok()?;
+    mark.shard.is_valid().then_some(mark)
 }
 
 /// Whether `line` may be the remains of a first record: its beginning, or zeros, which a power
@@ -339,9 +425,10 @@ fn lost_record(record: Record, why: &str) -> Record {
     }
 }
 
-/// Whether a line may be the beginning of a record.
+/// Whether a line may be the beginning of a record, or of the line of a shard.
 fn is_beginning(line: &[u8]) -> bool {
-    line.starts_with(LINE_PREFIX) || LINE_PREFIX.starts_with(line)
+    let mut prefixes = [LINE_PREFIX, SHARD_PREFIX].into_iter();
+    prefixes.any(|prefix| line.starts_with(prefix) || prefix.starts_with(line))
 }
 
 impl Reporter for Journal {
@@ -356,6 +443,11 @@ impl Reporter for Journal {
             Outcome::Failed(FetchError::Save { ends_run: true, .. })
         );
         let record = &settled.record;
+        // In a shard, each line needs a record of its own: all of them together are the result.
+        if let (Some(_), Some(past)) = (self.shard, &settled.past) {
+            past.write_json(&mut self.buffer)?;
+            self.buffer.push(b'\n');
+        }
         let is_known = record.outcome == OutcomeName::Skipped && !record.adopted;
         if is_known || is_disk_full {
             return Ok(());
@@ -376,6 +468,16 @@ impl Reporter for Journal {
         lock(&self.appender).append(&self.buffer)?;
         self.buffer.clear();
         Ok(())
+    }
+
+    /// Says how many lines there were, so that one without a record is missed when shards are put
+    /// together.
+    fn finish(&mut self, summary: &Summary) -> io::Result<()> {
+        if let (Some(shard), Some(list_lines)) = (self.shard, summary.list_lines) {
+            let line = mark_line(shard, Some((summary.input, list_lines)))?;
+            self.buffer.extend_from_slice(&line);
+        }
+        self.flush()
     }
 }
 
@@ -407,7 +509,7 @@ mod tests {
     fn open(path: &Path) -> Result<(Journal, JournalContents), JournalError> {
         let mut options = File::options();
         let file = options.read(true).append(true).create(true).open(path)?;
-        Journal::open(file, false)
+        Journal::open(file, false, None)
     }
 
     fn is_known(found: &JournalContents, url: &str) -> bool {
@@ -421,6 +523,37 @@ mod tests {
             journal.on_event(&event(url, true)).unwrap();
         }
         journal.flush().unwrap();
+    }
+
+    fn open_shard(path: &Path, index: u32) -> Result<JournalContents, JournalError> {
+        let of = std::num::NonZeroU32::new(4).unwrap();
+        let shard = Shard::new(index, of, crate::model::ShardBy::Host);
+        let mut options = File::options();
+        let file = options.read(true).append(true).create(true).open(path)?;
+        Ok(Journal::open(file, false, shard)?.1)
+    }
+
+    #[test]
+    fn the_line_of_a_shard_torn_at_any_byte_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        drop(open_shard(&path, 3).unwrap());
+        let whole = std::fs::read(&path).unwrap();
+        let line = "{\"shard\":{\"version\":1,\"index\":3,\"of\":4,\"by\":\"host\"}}\n";
+        assert_eq!(String::from_utf8_lossy(&whole), line);
+        for cut in 0..=whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let other = open_shard(&path, 2);
+            // Without its line feed it is whole.
+            let is_known = cut >= whole.len() - 1;
+            assert_eq!(other.is_err(), is_known, "cut at {cut}");
+            drop(other);
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let found = open_shard(&path, 3).unwrap();
+            assert_eq!((found.garbage, found.past.is_empty()), (0, true));
+            drop(found);
+            assert_eq!(std::fs::read(&path).unwrap(), whole, "cut at {cut}");
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod journal;
 #[cfg(feature = "cli")]
 mod jsonl;
 #[cfg(feature = "cli")]
+mod merge;
+#[cfg(feature = "cli")]
 mod notices;
 #[cfg(feature = "cli")]
 mod output;
@@ -30,6 +32,8 @@ mod pump;
 mod reorder;
 #[cfg(feature = "cli")]
 mod row_sampler;
+#[cfg(feature = "cli")]
+mod shard_sizes;
 #[cfg(feature = "cli")]
 mod stream;
 #[cfg(feature = "cli")]
@@ -62,9 +66,10 @@ pub use {
 #[cfg(feature = "cli")]
 pub(crate) use {
     cookie_file::CookieFile, csv::CsvReporter, failed::FailedLines, findings::FindingWriter,
-    html::HtmlReport, jsonl::JsonlReporter, notices::NoticeReporter, output::Output,
-    progress::Progress, stream::SharedEndingCheck, template::TemplateReporter, text::TextReporter,
-    timeline::Timeline,
+    html::HtmlReport, jsonl::JsonlReporter, merge::JournalMerge, notices::NoticeReporter,
+    output::Output, progress::Progress, shard_sizes::LARGEST_HOSTS, shard_sizes::largest_hosts,
+    shard_sizes::shard_counts, shard_sizes::shard_sizes, stream::SharedEndingCheck,
+    template::TemplateReporter, text::TextReporter, timeline::Timeline,
 };
 
 /// Receives the events of a run. All reporters run on one dedicated thread behind a bounded queue,

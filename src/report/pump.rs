@@ -148,7 +148,8 @@ impl Pump {
             self.deliver(event);
         }
         self.flush();
-        (self.reporters, self.end)
+        self.journals.append(&mut self.reporters);
+        (self.journals, self.end)
     }
 
     /// Continues after an error of another reporter: the jobs are done all the same.

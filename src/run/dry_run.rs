@@ -1,14 +1,19 @@
 //! `--dry-run`: prints the target file of each URL without fetching anything.
 
 use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::problem::{Problem, RESULTS, RunError};
 use crate::config::{Config, ResultFormat};
 use crate::input::{self, Batch};
-use crate::model::{ErrorText, ListEntry, Outcome, Summary, escape_control, write_json};
-use crate::report::ReportError;
+use crate::model::{
+    ErrorText, ListEntry, Outcome, ShardTally, Summary, escape_control, write_json,
+};
+use crate::report::{NoticeReporter, Output, ReportError, shard_sizes};
+use crate::schedule::ScheduleOptions;
 use crate::store::file_of;
 
 /// A URL and its target file, or the error of an invalid line.
@@ -38,7 +43,10 @@ pub async fn dry_run(mut config: Config) -> Result<Summary, RunError> {
         ..Summary::default()
     };
     config.input.saves_files |= config.save.dir.is_some();
-    let live = std::sync::Arc::default();
+    let live = Arc::default();
+    let shard = config.input.shard;
+    let tally = shard.map(|shard| Arc::new(Mutex::new(ShardTally::new(shard.of()))));
+    config.input.tally = tally.clone();
     let mut batches = input::open(config.input, live).map_err(Problem::from)?;
     let error_text = config.engine.error_text;
     while let Some(batch) = batches.recv().await {
@@ -49,7 +57,22 @@ pub async fn dry_run(mut config: Config) -> Result<Summary, RunError> {
             }
         })?;
     }
+    if let (Some(shard), Some(tally), Some(notices)) = (shard, tally, config.report.notices) {
+        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notices = NoticeReporter::new(Output::new(notices, None));
+        for line in shard_sizes(&mut tally, shard, |host| interval(&config.schedule, host)) {
+            notices.write_notice(&line);
+        }
+    }
     Ok(summary)
+}
+
+/// Returns the minimum time between two requests to a host, as far as the options say.
+fn interval(options: &ScheduleOptions, host: &str) -> Duration {
+    let own = options.hosts.get(host).and_then(|own| own.host_interval);
+    let of_all = options.rate.map_or(0.0, |rate| 1.0 / rate);
+    let of_all = Duration::try_from_secs_f64(of_all).unwrap_or_default();
+    own.unwrap_or(options.host_interval).max(of_all)
 }
 
 /// Said of a sitemap that would have to be fetched.

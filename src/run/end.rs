@@ -74,9 +74,13 @@ pub(super) fn complete(
     live: &LiveStats,
     clock: &RunClock,
     shutdown: &Shutdown,
+    is_shard: bool,
 ) {
     summary.input = live.listed();
     summary.list_ended = live.has_list_ended();
+    if is_shard && summary.list_ended {
+        summary.list_lines = Some(summary.input + live.other_lines());
+    }
     summary.left = summary.input.saturating_sub(summary.settled());
     summary.retries = live.retries();
     let end = now();

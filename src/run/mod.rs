@@ -7,11 +7,15 @@ mod end;
 mod fetcher;
 mod host_options;
 mod list;
+#[cfg(feature = "cli")]
+mod merge;
 mod problem;
 #[cfg(feature = "cli")]
 mod reporters;
 mod saving;
 mod sink;
+#[cfg(feature = "cli")]
+mod split;
 #[cfg(feature = "cli")]
 mod verify;
 #[cfg(feature = "cli")]
@@ -39,8 +43,12 @@ pub use host_options::HostOptions;
 #[cfg(feature = "cli")]
 pub use host_options::host_name;
 pub use list::List;
+#[cfg(feature = "cli")]
+pub use merge::{MergedRun, merge};
 pub use problem::{Problem, RunError, SaveError};
 pub use sink::Sink;
+#[cfg(feature = "cli")]
+pub use split::{SplitOptions, split};
 #[cfg(feature = "cli")]
 pub use verify::verify;
 #[cfg(feature = "cli")]
@@ -166,6 +174,7 @@ async fn open_and_run<T: Transport>(
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
     let keeps_bodies = config.report.body || !extra.is_empty();
+    config.save.shard = config.input.shard;
     // Inputs first: if one does not exist, nothing is created.
     let list = OpenedList::open(&mut config)?;
     let save = config.save.clone();
@@ -326,6 +335,7 @@ impl PreparedRun {
             broken: OnceLock::new(),
         };
         let (live, clock, shutdown) = (self.live, self.clock, self.shutdown);
+        let is_shard = self.config.save.shard.is_some();
         let work = async {
             let end = engine::run(engine, self.batches, self.window).await;
             if end.input_error.is_none() {
@@ -339,7 +349,7 @@ impl PreparedRun {
                 if error.is_some_and(is_closed_pipe) {
                     shutdown.end_early(EndReason::ResultsClosed);
                 }
-                complete(summary, &live, &clock, &shutdown);
+                complete(summary, &live, &clock, &shutdown, is_shard);
             };
             let end_of_pump = pump.finish(shutdown.abort_token(), complete).await;
             (end, end_of_pump)

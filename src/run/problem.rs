@@ -6,6 +6,8 @@ use crate::fetch::TransportError;
 use crate::input::InputError;
 use crate::model::{EndReason, FetchError, Summary};
 use crate::report::{JournalError, ReportError};
+#[cfg(feature = "cli")]
+use crate::store::PartsError;
 use crate::store::{FolderError, PackError};
 
 /// Name of the stream of results in errors.
@@ -74,6 +76,16 @@ pub enum SaveError {
         /// The cause.
         #[source]
         cause: PackError,
+    },
+    /// The parts of a list cannot be written.
+    #[cfg(feature = "cli")]
+    #[error("cannot write the parts to {}: {cause}", path.display())]
+    Parts {
+        /// Their directory.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        cause: PartsError,
     },
     /// The disk is full or fails.
     #[error("{0}; saved data is kept, rerun to resume")]

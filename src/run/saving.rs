@@ -172,7 +172,7 @@ fn read_journal(
 ) -> Result<OpenedJournal, Problem> {
     let opened = file
         .map_err(JournalError::from)
-        .and_then(|file| Journal::open(file, options.sync));
+        .and_then(|file| Journal::open(file, options.sync, options.shard));
     match opened {
         Ok((journal, found)) => Ok(OpenedJournal {
             what: path.display().to_string(),

@@ -6,6 +6,8 @@ mod file_names;
 mod file_store;
 mod memory;
 mod pack_store;
+#[cfg(feature = "cli")]
+mod part_files;
 mod save_error;
 mod sitemap;
 mod warc;
@@ -35,6 +37,10 @@ pub(crate) use file_store::SavedFiles;
 pub(crate) use file_store::{FileStore, FilesOptions, file_of};
 pub(crate) use memory::MemoryStore;
 pub(crate) use pack_store::{PackOptions, PackStore};
+#[cfg(feature = "cli")]
+pub use part_files::PartsError;
+#[cfg(feature = "cli")]
+pub(crate) use part_files::{PartFiles, PartSize};
 pub(crate) use sitemap::SitemapWriter;
 pub(crate) use warc::KnownEnd;
 pub use warc::PackError;

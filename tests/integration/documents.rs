@@ -16,12 +16,14 @@ const SITE: &str = "https://example.com";
 /// The name of its directory below `-o DIR`.
 const SITE_DIR: &str = "example.com";
 /// Options of other programs in the documents.
-const OTHER_OPTIONS: [&str; 13] = [
+const OTHER_OPTIONS: [&str; 17] = [
     // A field of `--failed`.
     "--invalid",
+    "--array",
     "--bench",
     "--block",
     "--deferred-input",
+    "--jobs",
     "--open",
     "--parallel-max-host",
     "--path",
@@ -29,8 +31,10 @@ const OTHER_OPTIONS: [&str; 13] = [
     "--retry",
     "--retry-on-http-status",
     "--save-session",
+    "--sshloginfile",
     "--unbuffered",
     "--wait",
+    "--workdir",
 ];
 
 fn root() -> PathBuf {
@@ -283,6 +287,26 @@ fn options(text: &str) -> impl Iterator<Item = &str> {
             let name = word.strip_prefix("--").unwrap_or_default();
             name.starts_with(|char: char| char.is_ascii_lowercase())
         })
+}
+
+/// `.ci/scale` runs the files; here they are only compared.
+#[test]
+fn every_recipe_for_an_engine_is_part_of_a_file_below_scale() {
+    let page = read(&root().join("docs/scale.md"));
+    let (_, engines) = page.split_once("cluster engine?\n").unwrap();
+    let files: Vec<String> = std::fs::read_dir(root().join("docs/scale"))
+        .unwrap()
+        .map(|entry| read(&entry.unwrap().path()))
+        .collect();
+    let shown: Vec<_> = blocks(engines)
+        .into_iter()
+        .filter(|block| ["python", "bash", "yaml"].contains(&block.info))
+        .collect();
+    assert!(shown.len() > 3, "{} recipes", shown.len());
+    for block in shown {
+        let is_there = files.iter().any(|file| file.contains(block.text));
+        assert!(is_there, "no file below docs/scale has\n{}", block.text);
+    }
 }
 
 #[test]

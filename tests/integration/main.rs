@@ -31,6 +31,8 @@ mod environment;
 mod examples;
 /// `--explain`.
 mod explain;
+/// `--failures-ok`: exit codes for engines that repeat failed tasks.
+mod failures_ok;
 /// Results as templates and tables; NUL-separated lists and results.
 mod formats;
 /// `--generate`: the man page, and completions in the real shells.
@@ -95,6 +97,12 @@ mod resume;
 mod retry;
 /// `-o`, and running the same command again.
 mod saving;
+/// `--shard`: runs that share a list.
+mod shard;
+/// `--merge`: journals of shards, put together.
+mod shard_merge;
+/// `--split`: a list for each shard.
+mod shard_split;
 /// `--simulate-failure`.
 mod simulate;
 mod sitemaps;

@@ -59,7 +59,7 @@ impl Reporter for HtmlReport {
     }
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
-        if summary.input == 0 && self.is_kept_if_empty {
+        if summary.is_list_empty() && self.is_kept_if_empty {
             return Ok(());
         }
         let page = page::render(&self.data, summary, self.end_text)?;

@@ -244,14 +244,14 @@ fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
 
 /// Reads the lines of a journal. Lines longer than [`MAX_LINE_BYTES`] are skipped without buffering
 /// them.
-pub(super) struct JournalLines<'a> {
+pub(in crate::report) struct JournalLines<'a> {
     reader: BufReader<&'a File>,
     line: Vec<u8>,
     offset: u64,
 }
 
 /// A line of a journal.
-pub(super) struct JournalLine<'a> {
+pub(in crate::report) struct JournalLine<'a> {
     /// Offset of its first byte.
     pub offset: u64,
     /// Its bytes; `None` if it is too long.
@@ -264,14 +264,14 @@ pub(super) struct JournalLine<'a> {
 
 impl JournalLine<'_> {
     /// Parses the line as a record.
-    pub(super) fn record(&self) -> Option<Record> {
+    pub(in crate::report) fn record(&self) -> Option<Record> {
         serde_json::from_slice(self.bytes?).ok()
     }
 }
 
 impl<'a> JournalLines<'a> {
     /// Starts at the first line.
-    pub(super) fn of(mut file: &'a File) -> io::Result<Self> {
+    pub(in crate::report) fn of(mut file: &'a File) -> io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
         Ok(Self {
             reader: BufReader::with_capacity(1 << 16, file),
@@ -287,7 +287,7 @@ impl<'a> JournalLines<'a> {
     }
 
     /// Reads the next line; `None` at the end.
-    pub(super) fn next_line(&mut self) -> io::Result<Option<JournalLine<'_>>> {
+    pub(in crate::report) fn next_line(&mut self) -> io::Result<Option<JournalLine<'_>>> {
         self.line.clear();
         let (offset, mut length, mut is_ended) = (self.offset, 0, false);
         while !is_ended {

@@ -1,0 +1,73 @@
+//! `--merge`: puts the journals of shards together.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use super::problem::{Problem, RESULTS, RunError, SaveError};
+use super::run_blocking;
+use super::saving::open_to_read;
+use crate::config::Config;
+use crate::input::Source;
+use crate::model::Summary;
+use crate::report::{JournalError, JournalMerge, ReportError};
+
+/// Bytes of records that are written at a time.
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// The journals of all shards, put together.
+#[derive(Debug, Default)]
+pub struct MergedRun {
+    /// The counts of the whole list. Its end counts as not reached if there are problems.
+    pub summary: Summary,
+    /// Why the journals are not those of a whole list.
+    pub problems: Vec<String>,
+}
+
+/// Writes the newest record of each line in the journals, which are the files of the configuration, to
+/// the results. Nothing is fetched.
+///
+/// # Errors
+/// [`RunError`] when a journal cannot be read or the results cannot be written.
+pub async fn merge(config: Config) -> Result<MergedRun, RunError> {
+    let work = move || {
+        let stream = config.report.results.map(|(_, stream)| stream);
+        let stream = stream.unwrap_or_else(|| Box::new(io::sink()));
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, stream);
+        let mut merge = JournalMerge::default();
+        for source in &config.input.sources {
+            if let Source::File(path) = source {
+                let file = open(path)?;
+                let added = merge.add(path, &file, &mut out);
+                added
+                    .map_err(|cause| unusable(path, cause))?
+                    .map_err(unwritten)?;
+            }
+        }
+        out.flush().map_err(unwritten)?;
+        let (summary, problems) = merge.finish();
+        Ok(MergedRun { summary, problems })
+    };
+    Ok(run_blocking(work).await?)
+}
+
+fn open(path: &Path) -> Result<File, Problem> {
+    open_to_read(path).map_err(|cause| match cause.kind() {
+        io::ErrorKind::NotFound => Problem::Save(SaveError::NoJournal(path.to_owned())),
+        _ => unusable(path, cause.into()),
+    })
+}
+
+fn unusable(path: &Path, cause: JournalError) -> Problem {
+    Problem::Save(SaveError::Journal {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+fn unwritten(source: io::Error) -> Problem {
+    Problem::Report(ReportError {
+        what: RESULTS.to_owned(),
+        source,
+    })
+}
