@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use super::arg_values::{InputFormatArg, ProgressArg, SchemeArg, YesNoArg};
 use super::config_paths::check_output_dir;
 use super::fs_util::{is_only_for_writing, read_text};
+use super::pack_names::pack_name;
 use super::path_conflicts::{
     self, check_no_urls, check_saved, check_stdin, check_written, takers_of_stdin,
 };
@@ -66,7 +67,7 @@ impl TryFrom<Cli> for Config {
         set_request(&mut config, &mut cli)?;
         host_sections::apply(&cli.hosts, &mut config)?;
         config.faults = faults(&cli)?;
-        config.save = save(&mut cli);
+        config.save = save(&mut cli)?;
         config.report = report(&cli)?;
         set_cookies(&mut config, &mut cli)?;
         Ok(config)
@@ -382,16 +383,18 @@ fn faults(cli: &Cli) -> Result<Option<FaultPlan>, UsageError> {
     }
 }
 
-fn save(cli: &mut Cli) -> SaveOptions {
-    SaveOptions {
+fn save(cli: &mut Cli) -> Result<SaveOptions, UsageError> {
+    Ok(SaveOptions {
         dir: cli.saving.output_dir.take(),
-        pack: cli.saving.pack.take(),
+        pack: pack_name(cli)?,
+        pack_size: cli.saving.pack_size,
+        pack_done: None,
         pack_only_fetched: cli.saving.pack_failed == YesNoArg::No,
         journal: cli.saving.journal.take(),
         refresh: cli.saving.refresh,
         remote_time: cli.saving.remote_time,
         sync: cli.saving.sync,
-    }
+    })
 }
 
 fn results_format(cli: &Cli) -> Result<ResultFormat, UsageError> {

@@ -6,6 +6,7 @@ use clap::Args;
 use fetchall::{ExpectedTypes, HashAlgorithm};
 
 use super::arg_values::YesNoArg;
+use super::value_parsers;
 
 /// Where bodies and the journal are saved, and how bodies are checked.
 #[derive(Debug, Args)]
@@ -22,9 +23,16 @@ pub(crate) struct SavingArgs {
     /// Save all bodies in one WARC file (.warc, .warc.gz).
     ///
     /// Much faster than one file each when bodies are small. Rerun the command to resume. The
-    /// format is WARC 1.1. The journal is FILE.jsonl; it has the position of each record.
+    /// format is WARC 1.1. The journal is FILE.jsonl; it has the position of each record. With {n} in
+    /// its name, FILE stands for several: see --pack-size.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output_dir", "body", "head"], help_heading = "Saving")]
     pub pack: Option<PathBuf>,
+    /// Begin the next pack at this size [default: 1GB].
+    ///
+    /// For --pack 'x-{n}.warc.gz', where {n} is the number of the pack, from 00000. A pack has its name
+    /// with .part until it is complete and was read through.
+    #[arg(long, value_name = "SIZE", value_parser = value_parsers::size, requires = "pack", help_heading = "Saving")]
+    pub pack_size: Option<u64>,
     /// Pack redirects and failed responses, too.
     ///
     /// Each is a response record of its own, with the first 256 KiB of its body as received. With

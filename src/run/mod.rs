@@ -7,6 +7,7 @@ mod end;
 mod fetcher;
 mod host_options;
 mod list;
+mod packing;
 mod problem;
 #[cfg(feature = "cli")]
 mod reporters;
@@ -177,10 +178,9 @@ async fn open_and_run<T: Transport>(
     }
     if let Some(path) = save.pack.clone() {
         let body = config.http.body.clone();
-        let opened = run_blocking(move || saving::open_pack(&path, &save, body));
-        let (packed, journal) = opened.await?;
-        let run = PreparedRun::prepare(config, list, extra, Some(journal))?;
-        return run.go(transport, packed, stop, abort).await;
+        let opened = run_blocking(move || packing::open_packs(&path, &save, body)).await?;
+        let run = PreparedRun::prepare(config, list, extra, Some(opened.journal))?;
+        return run.go(transport, opened.store, stop, abort).await;
     }
     let journal = match save.journal.clone() {
         Some(path) => {

@@ -22,6 +22,8 @@ mod killed;
 mod mismatched;
 /// Files that are rejected as packs.
 mod refused;
+/// Several packs, one after the other.
+mod series;
 
 const NAMES: [&str; 2] = ["pages.warc.gz", "pages.warc"];
 

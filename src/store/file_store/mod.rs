@@ -228,7 +228,7 @@ impl BodyStore for FileStore {
         }
     }
 
-    async fn close(&self, abort: CancellationToken) -> Result<(), FetchError> {
+    async fn close(&self, _: bool, abort: CancellationToken) -> Result<(), FetchError> {
         let all = async {
             self.shared.writers.flush().await;
             let shared = Arc::clone(&self.shared);

@@ -55,7 +55,11 @@ mod tests {
     use super::*;
 
     fn place(offset: u64) -> PackPlace {
-        PackPlace { offset, length: 9 }
+        PackPlace {
+            n: None,
+            offset,
+            length: 9,
+        }
     }
 
     #[test]

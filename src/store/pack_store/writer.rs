@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -12,10 +12,12 @@ use http::HeaderMap;
 
 use super::exchange::{BodyContent, OwnedExchange};
 use super::known_bodies::KnownBodies;
+use super::series::PackSeries;
 use super::spool::{dir_of, spool_file};
 use crate::model::{FetchError, PackPlace, SavedBody, open_when_free};
+use crate::store::pack_files::PackFiles;
 use crate::store::warc::{
-    Exchange, Pack, PayloadDigest, RecordCompression, RecordGroup, Renderer, RequestHead,
+    Exchange, PayloadDigest, RecordCompression, RecordGroup, Renderer, RequestHead,
     ResponseRecordHead, SpooledBody,
 };
 use crate::store::worker_pool::{OrderHandler, WorkerPool};
@@ -41,8 +43,8 @@ pub(crate) struct PackOrder {
 
 /// Starts the writer threads.
 pub(super) fn start(
-    pack: &Arc<Mutex<Pack>>,
-    path: &Path,
+    pack: &Arc<Mutex<PackSeries>>,
+    files: &PackFiles,
     compresses: bool,
     sync: bool,
 ) -> io::Result<WorkerPool<PackOrder>> {
@@ -54,7 +56,7 @@ pub(super) fn start(
     let renderers: Vec<_> = {
         let pack = pack.lock().unwrap_or_else(PoisonError::into_inner);
         (0..threads.min(MAX_WRITERS))
-            .map(|_| pack.renderer())
+            .filter_map(|_| pack.renderer())
             .collect()
     };
     let coding = if compresses {
@@ -66,7 +68,7 @@ pub(super) fn start(
     let handlers = renderers.into_iter().map(|renderer| PackWriter {
         pack: Arc::clone(pack),
         known: Arc::clone(&known),
-        path: path.to_owned(),
+        files: files.clone(),
         coding,
         sync,
         renderer,
@@ -93,7 +95,7 @@ impl AppendedBody {
         SavedBody {
             bytes: self.bytes,
             pack: Some(self.original.unwrap_or(place)),
-            pack_end: self.original.map(|_| place.end()),
+            pack_end: self.original.map(|_| place.end_position()),
             ..SavedBody::default()
         }
     }
@@ -101,10 +103,10 @@ impl AppendedBody {
 
 /// The state of one writer thread.
 struct PackWriter {
-    pack: Arc<Mutex<Pack>>,
+    pack: Arc<Mutex<PackSeries>>,
     /// The bodies of this run, shared by all threads.
     known: Arc<Mutex<KnownBodies>>,
-    path: PathBuf,
+    files: PackFiles,
     coding: RecordCompression,
     sync: bool,
     renderer: Renderer,
@@ -171,7 +173,9 @@ impl OrderHandler for PackWriter {
             return;
         }
         let pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
-        let synced = pack.sync().map_err(|error| failed(&self.path, &error));
+        let synced = pack
+            .sync()
+            .map_err(|error| failed(self.files.name(), &error));
         for (saved, done) in self.appended.drain(..) {
             done(synced.clone().map(|()| saved));
         }
@@ -225,15 +229,27 @@ impl PackWriter {
     }
 
     fn read_head(&self, place: PackPlace) -> Option<ResponseRecordHead> {
-        let file = open_when_free(|| File::open(&self.path)).ok()?;
+        let file = open_when_free(|| self.open(place.n)).ok()?;
         ResponseRecordHead::read(&file, place, self.coding).ok()
     }
 
+    /// Opens a pack for reading. It may get its final name meanwhile.
+    fn open(&self, n: Option<u32>) -> io::Result<File> {
+        let path = self.files.path(n);
+        File::open(&path)
+            .or_else(|_| File::open(self.files.part(n)))
+            .or_else(|_| File::open(&path))
+    }
+
     fn append_small(&mut self, exchange: &Exchange<'_>, chunks: &[Bytes], body: AppendedBody) {
+        if self.rendered.is_empty() {
+            let pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
+            pack.prepare(&mut self.renderer);
+        }
         let (renderer, group) = (&mut self.renderer, &mut self.group);
         match renderer.add(exchange, chunks, (body.bytes, body.digest), group) {
             Ok(place) => self.rendered.push((place, body)),
-            Err(error) => return (body.done)(Err(failed(&self.path, &error))),
+            Err(error) => return (body.done)(Err(failed(self.files.name(), &error))),
         }
         if self.group.bytes().len() >= FLUSH_BYTES {
             self.append_rendered();
@@ -247,14 +263,15 @@ impl PackWriter {
         let pack = Arc::clone(&self.pack);
         let mut pack = pack.lock().unwrap_or_else(PoisonError::into_inner);
         let last = pack.append(&self.group);
-        let start = last.map(|place| place.offset - self.group.response().offset);
+        let start = last.map(|place| (place.n, place.offset - self.group.response().offset));
         for (place, body) in std::mem::take(&mut self.rendered) {
             let place = match &start {
-                Ok(start) => Ok(PackPlace {
+                Ok((n, start)) => Ok(PackPlace {
+                    n: *n,
                     offset: start + place.offset,
                     ..place
                 }),
-                Err(error) => Err(failed(&self.path, error)),
+                Err(error) => Err(failed(self.files.name(), error)),
             };
             self.report_append(place, body);
         }
@@ -269,10 +286,14 @@ impl PackWriter {
     ) {
         self.append_rendered();
         let renderer = &mut self.renderer;
+        self.pack
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .prepare(renderer);
         // Compressing gigabytes takes minutes, so it is done before locking the pack.
         let compressed = match self.coding {
             RecordCompression::Gzip => {
-                compress(renderer, exchange, spooled, &self.path).map(LargeBody::Ready)
+                compress(renderer, exchange, spooled, self.files.name()).map(LargeBody::Ready)
             }
             RecordCompression::Plain => Ok(LargeBody::Body(spooled)),
         };
@@ -287,7 +308,7 @@ impl PackWriter {
                 }
             })
         });
-        let place = place.map_err(|error| failed(&self.path, &error));
+        let place = place.map_err(|error| failed(self.files.name(), &error));
         self.report_append(place, body);
     }
 

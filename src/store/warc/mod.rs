@@ -29,9 +29,8 @@ pub(super) use coding::RecordCompression;
 pub(super) use digest::{PayloadDigest, PayloadHasher};
 pub(super) use exchange::{Exchange, RequestHead};
 pub(crate) use file::KnownEnd;
-pub(super) use file::{OpenedFile, Pack};
+pub(super) use file::{OpenedFile, PART_EXTENSION, Pack};
 pub use pack_error::PackError;
-#[cfg(feature = "cli")]
 pub(crate) use read::SavedPack;
 #[cfg(test)]
 pub(super) use read::{payload, read_record};
