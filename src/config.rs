@@ -48,6 +48,8 @@ pub struct SaveOptions {
     /// Length of a pack from which the next one is begun, if `pack` has `{n}` in its name for their
     /// number. Default: [`DEFAULT_PACK_BYTES`].
     pub pack_size: Option<u64>,
+    /// Whether a CDXJ index, as pywb reads it, is written beside each pack.
+    pub cdxj: bool,
     /// What is done with each finished pack of such a series.
     #[cfg(feature = "cli")]
     pub pack_done: Option<PackCommand>,

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use clap::CommandFactory as _;
 use fetchall::program::{
-    ClientCertificate, Config, CookieJar, Credentials, ProgressStyle, ReportOptions, ResultFormat,
-    SaveOptions, Screen, Source, Template, TemplateError,
+    ClientCertificate, Config, CookieJar, Credentials, PackCommand, ProgressStyle, ReportOptions,
+    ResultFormat, SaveOptions, Screen, Source, Template, TemplateError,
 };
 use fetchall::{
     AddressFamily, DefaultScheme, FaultPlan, HashAlgorithm, HttpVersion, InputFormat, LocalEnd,
@@ -28,7 +29,9 @@ use super::redact::RedactingWriter;
 use super::secrets::CookieSource;
 use super::usage_error::UsageError;
 use super::wording::{end_text, error_text};
-use super::{Cli, host_sections, input_hints, redact, secrets, terminal, value_parsers};
+use super::{
+    Cli, environment, host_sections, input_hints, redact, secrets, terminal, value_parsers,
+};
 
 /// Default of `--max-size` with `--body`, in bytes.
 const DEFAULT_MAX_BODY_BYTES: u64 = 8 << 20;
@@ -388,7 +391,11 @@ fn save(cli: &mut Cli) -> Result<SaveOptions, UsageError> {
         dir: cli.saving.output_dir.take(),
         pack: pack_name(cli)?,
         pack_size: cli.saving.pack_size,
-        pack_done: None,
+        cdxj: cli.saving.cdxj,
+        pack_done: cli.saving.pack_done.take().map(|command| PackCommand {
+            command,
+            variables: environment::hidden(&Cli::command(), std::env::vars_os()),
+        }),
         pack_only_fetched: cli.saving.pack_failed == YesNoArg::No,
         journal: cli.saving.journal.take(),
         refresh: cli.saving.refresh,

@@ -40,6 +40,12 @@ pub(super) fn pack_name(cli: &Cli) -> Result<Option<PathBuf>, UsageError> {
     }
 }
 
+/// Whether a name stands for several packs.
+pub(super) fn is_series(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().contains(NUMBER)
+}
+
 /// Returns the number of the shard of this run.
 fn shard(_: &Cli) -> Option<u32> {
     None
@@ -55,7 +61,12 @@ fn with_shard(path: &Path, shard: Option<u32>) -> Result<PathBuf, UsageError> {
 
 /// Returns the name of an option that only a series of packs has.
 fn option_for_series(cli: &Cli) -> Option<&'static str> {
-    cli.saving.pack_size.is_some().then_some("pack-size")
+    let options = [
+        ("pack-size", cli.saving.pack_size.is_some()),
+        ("pack-done", cli.saving.pack_done.is_some()),
+    ];
+    let given = options.into_iter().find(|(_, is_given)| *is_given);
+    given.map(|(option, _)| option)
 }
 
 /// Returns the name with `-{n}` before its extension.

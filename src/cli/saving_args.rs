@@ -33,6 +33,21 @@ pub(crate) struct SavingArgs {
     /// with .part until it is complete and was read through.
     #[arg(long, value_name = "SIZE", value_parser = value_parsers::size, requires = "pack", help_heading = "Saving")]
     pub pack_size: Option<u64>,
+    /// Run a shell command for each finished pack.
+    ///
+    /// For --pack 'x-{n}.warc.gz'. Its environment has FETCHALL_RUN_PACK (the path),
+    /// FETCHALL_RUN_PACK_BYTES, _RECORDS and _SHA256, and no variable that may hold a secret of the run.
+    /// Two run at a time. A pack is delivered when the command exits 0, and may be removed then. One
+    /// that fails is run again after 1, 2 and 4 s, one that takes an hour is killed. If it fails for
+    /// good, the run ends (exit code 3), keeps the pack, and the next run delivers it first.
+    #[arg(long, value_name = "CMD", requires = "pack", help_heading = "Saving")]
+    pub pack_done: Option<String>,
+    /// Write a CDXJ index beside each pack.
+    ///
+    /// FILE.cdxj is sorted and has a line for each response, as pywb reads it. A pack without {n} gets
+    /// it at the end of the run.
+    #[arg(long, requires = "pack", help_heading = "Saving")]
+    pub cdxj: bool,
     /// Pack redirects and failed responses, too.
     ///
     /// Each is a response record of its own, with the first 256 KiB of its body as received. With
@@ -82,7 +97,7 @@ pub(crate) struct SavingArgs {
     /// Prints those that are missing or changed, one per line: which of the two, a tab, the file or
     /// URL, a tab, and the reason. Files in DIR that the journal does not name are listed on stderr.
     /// Without INPUT, the whole journal is checked, and stdin is not read.
-    #[arg(long, requires = "remembering", conflicts_with_all = ["csv", "format", "dry_run", "demo", "refresh", "summary_json", "report", "failed", "email_to", "notify_cmd", "notify_url", "cookie_jar"], help_heading = "Saving")]
+    #[arg(long, requires = "remembering", conflicts_with_all = ["csv", "format", "dry_run", "demo", "refresh", "summary_json", "report", "failed", "email_to", "notify_cmd", "notify_url", "cookie_jar", "pack_done"], help_heading = "Saving")]
     pub verify: bool,
     /// Flush to disk before a URL counts as done (slower).
     ///

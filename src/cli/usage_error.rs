@@ -152,6 +152,7 @@ fn id(option: &str) -> Option<&'static str> {
         "journal" => "journal",
         "output-dir" => "output_dir",
         "pack" => "pack",
+        "pack-done" => "pack_done",
         "pack-size" => "pack_size",
         "proxy-user" => "proxy_user",
         "report" => "report",

@@ -13,7 +13,7 @@ use super::spool::dir_of;
 use crate::model::{FetchError, FinishedPack, JournaledEnd, PackPosition};
 use crate::store::pack_files::PackFiles;
 use crate::store::save_error;
-use crate::store::warc::{Pack, PackError, SavedPack};
+use crate::store::warc::{CDXJ_EXTENSION, CdxjBuilder, Pack, PackError, SavedPack};
 use crate::store::worker_pool::DISK_TIMEOUT;
 
 /// Told of a finished pack before it gets its final name, and once it has it.
@@ -51,6 +51,8 @@ impl ClosedPack {
 pub(super) struct PackFinisher {
     pub files: PackFiles,
     pub sync: bool,
+    /// Whether an index is written beside each pack.
+    pub cdxj: bool,
     pub journaled: JournaledEnd,
     pub tell: FinishCallback,
     /// Ends a wait for the journal.
@@ -92,7 +94,8 @@ impl PackFinisher {
         if self.sync {
             closed.pack.sync()?;
         }
-        let finished = check(&part, closed.n, closed.pack.end())?;
+        let index = self.cdxj.then_some(path.as_path());
+        let finished = check(&part, closed.n, closed.pack.end(), index)?;
         if path.exists() {
             return Err(exists(&self.files, closed.n));
         }
@@ -105,16 +108,23 @@ impl PackFinisher {
     }
 }
 
-/// Reads a pack through.
-fn check(part: &Path, n: u32, length: u64) -> io::Result<FinishedPack> {
+/// Reads a pack through, and writes its index beside its final name, if it is to have one.
+fn check(part: &Path, n: u32, length: u64, index: Option<&Path>) -> io::Result<FinishedPack> {
     let pack = SavedPack::open(part).map_err(|error| match error {
         PackError::Io(error) => error,
         other => io::Error::other(other.to_string()),
     })?;
-    let scan = pack.scan()?;
+    let mut index = index.map(|path| (CdxjBuilder::new(path), path));
+    let scan = pack.scan(|record| match &mut index {
+        Some((index, _)) => index.add(record),
+        None => Ok(()),
+    })?;
     if scan.bytes != length {
         let text = format!("has {} bytes instead of {length}", scan.bytes);
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    if let Some((index, path)) = index {
+        index.write(&path.with_added_extension(CDXJ_EXTENSION))?;
     }
     Ok(FinishedPack {
         n,

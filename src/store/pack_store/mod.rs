@@ -11,7 +11,7 @@ mod writer;
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -20,7 +20,9 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::pack_files::PackFiles;
-use super::warc::{KnownEnd, OpenedFile, Pack, PackError, RecordCompression};
+use super::warc::{
+    CDXJ_EXTENSION, KnownEnd, OpenedFile, Pack, PackError, RecordCompression, write_index,
+};
 use super::worker_pool::WorkerPool;
 use super::{BodyStore, save_error};
 use crate::model::{
@@ -59,6 +61,8 @@ pub(crate) struct PackOptions {
     pub request_body: Option<Bytes>,
     /// Whether only fetched bodies are packed, without redirects and failures.
     pub only_fetched: bool,
+    /// Whether a CDXJ index is written beside each pack.
+    pub cdxj: bool,
     /// How far the packs are journaled.
     pub journaled: JournaledEnd,
     /// Told of the packs of a series as they are finished.
@@ -92,6 +96,8 @@ pub(crate) struct PackStore {
     dir: PathBuf,
     files: PackFiles,
     finishing: Option<Finishing>,
+    /// Whether an index is written beside the pack.
+    cdxj: bool,
     request_body: Option<Bytes>,
     spools: Arc<Semaphore>,
     /// Memory for the bodies of redirects and failures, in KiB; `None`: they are not packed.
@@ -145,7 +151,7 @@ impl PackStore {
         let last = packs.pop();
         let (n, last) = last.ok_or(io::ErrorKind::NotFound)?;
         let coding = RecordCompression::of_name(files.name());
-        let (size, sync) = (options.size, options.sync);
+        let (size, sync, cdxj) = (options.size, options.sync, options.cdxj);
         let request_body = options.request_body.take();
         let unwanted_room = (!options.only_fetched).then(|| Arc::new(Semaphore::new(UNWANTED_KIB)));
         let (closed, finishing) = match files.are_series() {
@@ -165,6 +171,7 @@ impl PackStore {
             dir: dir_of(files.name()).to_owned(),
             files,
             finishing,
+            cdxj,
             request_body,
             spools: Arc::new(Semaphore::new(max_spools())),
             unwanted_room,
@@ -240,6 +247,7 @@ impl BodyStore for PackStore {
                 .close(is_complete);
             match &self.finishing {
                 Some(finishing) => finishing.end().await,
+                None if self.cdxj => index(self.files.path(None)).await,
                 None => Ok(()),
             }
         };
@@ -248,6 +256,20 @@ impl BodyStore for PackStore {
             () = stopping => Err(save_error::save_timeout(&self.files.name().display().to_string())),
         }
     }
+}
+
+/// Writes the index of a single pack, unless it is there and newer.
+async fn index(path: PathBuf) -> Result<(), FetchError> {
+    let index = path.with_added_extension(CDXJ_EXTENSION);
+    let changed = |path: &Path| path.metadata().and_then(|found| found.modified()).ok();
+    let is_current = changed(&index) > changed(&path);
+    if is_current || path.metadata().is_ok_and(|found| found.len() == 0) {
+        return Ok(());
+    }
+    let written = tokio::task::spawn_blocking(move || write_index(&path)).await;
+    let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let name = index.display().to_string();
+    written.map_err(|error| save_error::save_error(&name, &error, true))
 }
 
 impl Finishing {
@@ -334,6 +356,7 @@ fn start_finisher(
     let finisher = PackFinisher {
         files: files.clone(),
         sync: options.sync,
+        cdxj: options.cdxj,
         journaled: options.journaled,
         tell: options.finished,
         abort: abort.clone(),

@@ -6,7 +6,8 @@ use std::io;
 use std::sync::mpsc::Sender;
 
 use super::finisher::{ClosedPack, exists};
-use crate::model::PackPlace;
+use crate::model::{PackPlace, SavedBody};
+use crate::store::SaveCallback;
 use crate::store::pack_files::PackFiles;
 use crate::store::warc::{Pack, PackError, RecordGroup, Renderer};
 
@@ -21,6 +22,8 @@ pub(super) struct PackSeries {
     size: u64,
     /// Takes packs that are full; `None` for a single pack.
     closed: Option<Sender<ClosedPack>>,
+    /// What is reported once it is synced.
+    unsynced: Vec<(SavedBody, SaveCallback)>,
 }
 
 impl PackSeries {
@@ -37,7 +40,13 @@ impl PackSeries {
             files,
             size,
             closed,
+            unsynced: Vec::new(),
         }
+    }
+
+    /// Returns the length from which a pack is full.
+    pub(super) fn size(&self) -> usize {
+        usize::try_from(self.size).unwrap_or(usize::MAX)
     }
 
     pub(super) fn renderer(&self) -> Option<Renderer> {
@@ -72,8 +81,19 @@ impl PackSeries {
         Ok(self.numbered(place))
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.pack.as_ref().map_or(Ok(()), Pack::sync)
+    /// Keeps what was appended until it is synced.
+    pub(super) fn report_once_synced(&mut self, saved: SavedBody, done: SaveCallback) {
+        self.unsynced.push((saved, done));
+    }
+
+    /// Syncs what was appended. Returns all that is to be reported now, in its order.
+    pub(super) fn sync(&mut self) -> (Vec<(SavedBody, SaveCallback)>, io::Result<()>) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let synced = match (&self.pack, unsynced.is_empty()) {
+            (Some(pack), false) => pack.sync(),
+            _ => Ok(()),
+        };
+        (unsynced, synced)
     }
 
     /// Ends the last pack of a series if the run `is_complete`; otherwise, the next run appends to
@@ -107,6 +127,9 @@ impl PackSeries {
         };
         if pack.end() < self.size.max(1) {
             return Ok(pack);
+        }
+        if !self.unsynced.is_empty() {
+            pack.sync()?;
         }
         let next = n.checked_add(1).ok_or(io::ErrorKind::InvalidInput)?;
         if self.files.path(Some(next)).exists() {

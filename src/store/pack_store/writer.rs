@@ -31,7 +31,7 @@ const ORDERS_PER_WRITER: usize = 16;
 /// Maximum length of the two URLs in the head of a revisit, in bytes. Readers such as FastWARC stop
 /// at heads above 32 KiB; what else is in them takes less than 2 KiB.
 const MAX_REVISIT_URL_BYTES: usize = 30 * 1024;
-/// Size of a group from which it is appended, in bytes.
+/// Size of a group from which it is appended, in bytes; the size of a pack, if that is smaller.
 const FLUSH_BYTES: usize = 128 * 1024;
 
 /// An order to save a body.
@@ -53,11 +53,11 @@ pub(super) fn start(
     } else {
         1
     };
-    let renderers: Vec<_> = {
+    let (flush_bytes, renderers): (_, Vec<_>) = {
         let pack = pack.lock().unwrap_or_else(PoisonError::into_inner);
-        (0..threads.min(MAX_WRITERS))
-            .filter_map(|_| pack.renderer())
-            .collect()
+        let flush_bytes = pack.size().min(FLUSH_BYTES);
+        let renderers = (0..threads.min(MAX_WRITERS)).filter_map(|_| pack.renderer());
+        (flush_bytes, renderers.collect())
     };
     let coding = if compresses {
         RecordCompression::Gzip
@@ -72,9 +72,9 @@ pub(super) fn start(
         coding,
         sync,
         renderer,
+        flush_bytes,
         group: RecordGroup::default(),
         rendered: Vec::new(),
-        appended: Vec::new(),
     });
     WorkerPool::start("pack", ORDERS_PER_WRITER, handlers)
 }
@@ -110,13 +110,12 @@ struct PackWriter {
     coding: RecordCompression,
     sync: bool,
     renderer: Renderer,
+    flush_bytes: usize,
     /// Rendered bodies to be appended in one write, since each write costs as much as some
     /// kilobytes.
     group: RecordGroup,
     /// Their locations within the group.
     rendered: Vec<(PackPlace, AppendedBody)>,
-    /// With `sync`: appended, but not synced yet.
-    appended: Vec<(SavedBody, SaveCallback)>,
 }
 
 impl OrderHandler for PackWriter {
@@ -169,14 +168,14 @@ impl OrderHandler for PackWriter {
 
     fn end_of_batch(&mut self) {
         self.append_rendered();
-        if self.appended.is_empty() {
+        if !self.sync {
             return;
         }
-        let pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
-        let synced = pack
-            .sync()
-            .map_err(|error| failed(self.files.name(), &error));
-        for (saved, done) in self.appended.drain(..) {
+        // Also what other threads have appended, so that all is reported in its order.
+        let mut pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
+        let (appended, synced) = pack.sync();
+        let synced = synced.map_err(|error| failed(self.files.name(), &error));
+        for (saved, done) in appended {
             done(synced.clone().map(|()| saved));
         }
     }
@@ -251,7 +250,7 @@ impl PackWriter {
             Ok(place) => self.rendered.push((place, body)),
             Err(error) => return (body.done)(Err(failed(self.files.name(), &error))),
         }
-        if self.group.bytes().len() >= FLUSH_BYTES {
+        if self.group.bytes().len() >= self.flush_bytes {
             self.append_rendered();
         }
     }
@@ -273,7 +272,7 @@ impl PackWriter {
                 }),
                 Err(error) => Err(failed(self.files.name(), error)),
             };
-            self.report_append(place, body);
+            self.report_append(&mut pack, place, body);
         }
         self.group.clear();
     }
@@ -309,12 +308,17 @@ impl PackWriter {
             })
         });
         let place = place.map_err(|error| failed(self.files.name(), &error));
-        self.report_append(place, body);
+        self.report_append(&mut pack, place, body);
     }
 
     /// Reports the result of an append; with `sync`, only once it is synced. The caller holds the
     /// lock of the pack, so reports have the order of the appends.
-    fn report_append(&mut self, place: Result<PackPlace, FetchError>, body: AppendedBody) {
+    fn report_append(
+        &self,
+        pack: &mut PackSeries,
+        place: Result<PackPlace, FetchError>,
+        body: AppendedBody,
+    ) {
         let place = match place {
             Ok(place) => place,
             Err(error) => return (body.done)(Err(error)),
@@ -325,7 +329,7 @@ impl PackWriter {
         }
         let saved = body.saved_at(place);
         if self.sync {
-            self.appended.push((saved, body.done));
+            pack.report_once_synced(saved, body.done);
         } else {
             (body.done)(Ok(saved));
         }

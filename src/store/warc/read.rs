@@ -116,7 +116,8 @@ impl SavedPack {
     /// if that is damaged, others if it cannot be read.
     pub(crate) fn read(&self, place: PackPlace, take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut bytes = self.bytes(place.offset..place.end())?;
-        let read = self.check_record(&mut bytes, RESPONSE, take);
+        let mut heads = RecordHeads::default();
+        let read = self.check_record(&mut bytes, RESPONSE, &mut heads, take);
         read.and_then(|()| match bytes.fill_buf()?.is_empty() {
             true => Ok(()),
             false => Err(damaged("wrong end")),
@@ -128,16 +129,30 @@ impl SavedPack {
     ///
     /// # Errors
     /// As for [`check_records`](Self::check_records).
-    pub(crate) fn scan(&self) -> io::Result<PackScan> {
+    pub(crate) fn scan(
+        &self,
+        mut visit: impl FnMut(&ScannedRecord<'_>) -> io::Result<()>,
+    ) -> io::Result<PackScan> {
         let file = open_when_free(|| File::open(&self.path))?;
         let mut scan = PackScan::default();
         let mut bytes = BufReader::with_capacity(SCAN_BYTES, HashingReader::new(file));
         while !bytes.fill_buf()?.is_empty() {
             let at = bytes.get_ref().length - bytes.buffer().len() as u64;
             let what = || format!("no intact record at byte {at} of the pack");
-            self.check_record(&mut bytes, RECORD, |_| ())
+            let mut heads = RecordHeads::default();
+            self.check_record(&mut bytes, RECORD, &mut heads, |_| ())
                 .map_err(|error| in_context(error, what))?;
             scan.records += 1;
+            let end = bytes.get_ref().length - bytes.buffer().len() as u64;
+            let blank = match self.coding {
+                RecordCompression::Plain => BLANK_LINE.len() as u64,
+                RecordCompression::Gzip => 0,
+            };
+            visit(&ScannedRecord {
+                heads: &heads,
+                offset: at,
+                length: end - at - blank,
+            })?;
         }
         let read = bytes.into_inner();
         scan.bytes = read.length;
@@ -154,7 +169,7 @@ impl SavedPack {
         let mut bytes = self.bytes(range).map_err(|error| (at, error))?;
         while !bytes.fill_buf().map_err(|error| (at, error))?.is_empty() {
             at = end - bytes.buffer().len() as u64 - bytes.get_ref().limit();
-            self.check_record(&mut bytes, RECORD, |_| ())
+            self.check_record(&mut bytes, RECORD, &mut RecordHeads::default(), |_| ())
                 .map_err(|error| {
                     let what = || format!("no intact record at byte {at} of the pack");
                     (at, in_context(error, what))
@@ -178,13 +193,14 @@ impl SavedPack {
         &self,
         bytes: &mut impl BufRead,
         begin: &[u8],
+        heads: &mut RecordHeads,
         take: impl FnMut(&[u8]),
     ) -> io::Result<()> {
         match self.coding {
-            RecordCompression::Plain => check_record(bytes, begin, take),
+            RecordCompression::Plain => check_record(bytes, begin, heads, take),
             RecordCompression::Gzip => {
                 let mut member = BufReader::new(bufread::GzDecoder::new(bytes));
-                check_record(&mut member, begin, take)?;
+                check_record(&mut member, begin, heads, take)?;
                 match member.fill_buf()?.is_empty() {
                     true => Ok(()),
                     false => Err(damaged("wrong end")),
@@ -192,6 +208,22 @@ impl SavedPack {
             }
         }
     }
+}
+
+/// The head of a record, and that of the response in it.
+#[derive(Debug, Default)]
+pub(crate) struct RecordHeads {
+    pub head: Vec<u8>,
+    pub http: Vec<u8>,
+}
+
+/// A record of a pack that is read through.
+#[derive(Debug)]
+pub(crate) struct ScannedRecord<'a> {
+    pub heads: &'a RecordHeads,
+    pub offset: u64,
+    /// As indexes have it: without the blank lines after a record that is not compressed.
+    pub length: u64,
 }
 
 /// What is in a whole pack.
@@ -259,20 +291,25 @@ fn in_context(error: io::Error, what: impl FnOnce() -> String) -> io::Error {
 fn check_record(
     record: &mut impl BufRead,
     begin: &[u8],
+    heads: &mut RecordHeads,
     mut take: impl FnMut(&[u8]),
 ) -> io::Result<()> {
-    let head = read_head(record)?;
+    heads.head = read_head(record)?;
+    let head = &heads.head;
     if !head.starts_with(begin) {
         return Err(damaged(match begin {
             RESPONSE => "no response at its position",
             _ => "other bytes",
         }));
     }
-    let length = value_of(&head, b"\r\nContent-Length: ");
+    let length = value_of(head, b"\r\nContent-Length: ");
     let length = length.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
     let length = length.ok_or_else(|| damaged("no length"))?;
     let (http_length, digest_field) = match head.starts_with(RESPONSE) {
-        true => (read_head(record)?.len() as u64, PAYLOAD_DIGEST_FIELD),
+        true => {
+            heads.http = read_head(record)?;
+            (heads.http.len() as u64, PAYLOAD_DIGEST_FIELD)
+        }
         false => (0, BLOCK_DIGEST_FIELD),
     };
     let rest = length.checked_sub(http_length);
@@ -297,7 +334,7 @@ fn check_record(
         return Err(damaged("wrong end"));
     }
     let found = hasher.finish().base32();
-    match value_of(&head, digest_field) {
+    match value_of(head, digest_field) {
         Some(digest) if digest != found => Err(damaged("wrong digest")),
         _ => Ok(()),
     }
@@ -320,7 +357,7 @@ fn read_head(record: &mut impl BufRead) -> io::Result<Vec<u8>> {
 }
 
 /// Returns the rest of the line behind this text.
-fn value_of<'a>(head: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn value_of<'a>(head: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
     let value = head.get(memmem::find(head, field)? + field.len()..)?;
     value.get(..memchr::memchr(b'\r', value)?)
 }

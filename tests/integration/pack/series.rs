@@ -17,38 +17,38 @@ const NAMES: [&str; 2] = ["x-{n}.warc.gz", "x-{n}.warc"];
 const SIZE: &str = "20000";
 
 /// A directory with a series of packs.
-struct Series {
-    dir: TempDir,
+pub(super) struct Series {
+    pub(super) dir: TempDir,
     name: &'static str,
 }
 
 impl Series {
-    fn new(name: &'static str) -> Self {
+    pub(super) fn new(name: &'static str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self { dir, name }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.dir.path().join(self.name)
     }
 
-    fn run(&self) -> Run {
+    pub(super) fn run(&self) -> Run {
         let path = self.path();
         Run::new().args(["--pack", path.to_str().unwrap(), "--pack-size", SIZE])
     }
 
-    fn journal(&self) -> PathBuf {
+    pub(super) fn journal(&self) -> PathBuf {
         self.dir.path().join(format!("{}.jsonl", self.name))
     }
 
     /// Returns the file of a pack.
-    fn pack(&self, n: u32) -> PathBuf {
+    pub(super) fn pack(&self, n: u32) -> PathBuf {
         let name = self.name.replace("{n}", &format!("{n:05}"));
         self.dir.path().join(name)
     }
 
     /// Returns the names of the files but the journal.
-    fn files(&self) -> Vec<String> {
+    pub(super) fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.dir.path()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names.filter(|name| !name.ends_with(".jsonl")).collect();
@@ -57,7 +57,7 @@ impl Series {
     }
 
     /// Returns the number of the packs, which all have their final names.
-    fn count(&self) -> u32 {
+    pub(super) fn count(&self) -> u32 {
         let count = u32::try_from(self.files().len()).unwrap();
         for n in 0..count {
             assert!(self.pack(n).exists(), "{:?}", self.files());
@@ -66,7 +66,7 @@ impl Series {
     }
 
     /// Returns the records of the journal and its notes.
-    fn journaled(&self) -> (Vec<Record>, Vec<Value>) {
+    pub(super) fn journaled(&self) -> (Vec<Record>, Vec<Value>) {
         let (mut records, mut notes) = (Vec::new(), Vec::new());
         for line in fs::read_to_string(self.journal()).unwrap().lines() {
             match serde_json::from_str(line) {
@@ -84,7 +84,7 @@ impl Series {
     }
 
     /// Checks that each URL is in exactly one pack, at its recorded place.
-    fn expect_all(&self, done: &Done, urls: &[String]) {
+    pub(super) fn expect_all(&self, done: &Done, urls: &[String]) {
         assert_eq!(done.records.len(), urls.len());
         for record in &done.records {
             let response = self.response(record);
@@ -435,6 +435,7 @@ fn names_and_sizes_that_do_not_fit_are_usage_errors() {
     let mut texts = Texts::new();
     for (name, flags) in [
         ("x.warc.gz", ["--pack-size=1GB"].as_slice()),
+        ("x.warc.gz", &["--pack-done=true"]),
         ("packs/x.warc", &["--pack-size=1GB"]),
         ("{n}/x.warc.gz", &[]),
         ("x-{n}-{n}.warc.gz", &[]),
