@@ -145,19 +145,22 @@ fn is_lettered_session(segment: &str) -> bool {
     ids.is_some_and(|ids| !ids.is_empty() && ids.as_bytes().chunks(27).all(is_one))
 }
 
+/// Returns how long the value of a session id is that a text begins with.
+type SessionLength = fn(&str) -> Option<usize>;
+
 /// Removes the session ids of Java, PHP, ASP and ColdFusion.
 fn without_query_session(mut query: String) -> String {
-    let number = |text: &str| value_length(text, 32, u8::is_ascii_alphanumeric);
-    let lengths: [(&str, &dyn Fn(&str) -> Option<usize>); 5] = [
-        ("jsessionid=", &number),
-        ("phpsessid=", &number),
-        ("sid=", &number),
-        ("aspsessionid", &|text| {
+    let number: SessionLength = |text| value_length(text, 32, u8::is_ascii_alphanumeric);
+    let lengths: [(&str, SessionLength); 5] = [
+        ("jsessionid=", number),
+        ("phpsessid=", number),
+        ("sid=", number),
+        ("aspsessionid", |text| {
             let name = value_length(text, 8, u8::is_ascii_alphabetic)?;
             let value = text.get(name..)?.strip_prefix('=')?;
             Some(name + 1 + value_length(value, 24, u8::is_ascii_alphabetic)?)
         }),
-        ("cfid=", &|text| {
+        ("cfid=", |text| {
             let (id, rest) = text.split_once('&')?;
             let token = rest.to_ascii_lowercase();
             let token = token.strip_prefix("cftoken=")?;
