@@ -45,6 +45,14 @@ pub struct SaveOptions {
     pub dir: Option<PathBuf>,
     /// The WARC file for all bodies; its name ends in `.warc` or `.warc.gz`.
     pub pack: Option<PathBuf>,
+    /// Length of a pack from which the next one is begun, if `pack` has `{n}` in its name for their
+    /// number. Default: [`DEFAULT_PACK_BYTES`].
+    pub pack_size: Option<u64>,
+    /// Whether a CDXJ index, as pywb reads it, is written beside each pack.
+    pub cdxj: bool,
+    /// What is done with each finished pack of such a series.
+    #[cfg(feature = "cli")]
+    pub pack_done: Option<PackCommand>,
     /// Whether the pack has only fetched bodies, without redirects and failed responses.
     pub pack_only_fetched: bool,
     /// The journal of a run that saves no bodies, or of a pack. The default for a pack is its name
@@ -59,6 +67,27 @@ pub struct SaveOptions {
     pub sync: bool,
     /// The shard whose results the journal has. Derived from the input.
     pub shard: Option<Shard>,
+}
+
+/// Length of a pack in a series, unless it is set, in bytes.
+pub(crate) const DEFAULT_PACK_BYTES: u64 = 1_000_000_000;
+
+/// A command to run for each finished pack.
+#[cfg(feature = "cli")]
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct PackCommand {
+    /// The command, for the shell.
+    pub command: String,
+    /// Changes to its environment; variables without a value are removed.
+    pub variables: Vec<(String, Option<String>)>,
+}
+
+#[cfg(feature = "cli")]
+impl std::fmt::Debug for PackCommand {
+    /// Shows neither: a secret may be in both.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PackCommand(…)")
+    }
 }
 
 /// Format of the results.

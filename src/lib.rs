@@ -105,7 +105,9 @@ struct Documents;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod program {
-    pub use crate::config::{Config, RecordCallback, ReportOptions, ResultFormat, SaveOptions};
+    pub use crate::config::{
+        Config, PackCommand, RecordCallback, ReportOptions, ResultFormat, SaveOptions,
+    };
     pub use crate::engine::EngineOptions;
     pub use crate::fetch::{
         ClientCertificate, HostRequestOptions, HttpOptions, Netrc, is_framing_header, max_requests,

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use clap::CommandFactory as _;
 use fetchall::program::{
-    ClientCertificate, Config, CookieJar, Credentials, ProgressStyle, ReportOptions, ResultFormat,
-    SaveOptions, Screen, Source, Template, TemplateError,
+    ClientCertificate, Config, CookieJar, Credentials, PackCommand, ProgressStyle, ReportOptions,
+    ResultFormat, SaveOptions, Screen, Source, Template, TemplateError,
 };
 use fetchall::{
     AddressFamily, DefaultScheme, FaultPlan, HashAlgorithm, HttpVersion, InputFormat, LocalEnd,
@@ -20,6 +21,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use super::arg_values::{InputFormatArg, ProgressArg, SchemeArg, YesNoArg};
 use super::config_paths::check_output_dir;
 use super::fs_util::{is_only_for_writing, read_text};
+use super::pack_names::pack_name;
 use super::path_conflicts::{
     self, check_no_urls, check_saved, check_stdin, check_written, takers_of_stdin,
 };
@@ -27,7 +29,9 @@ use super::redact::RedactingWriter;
 use super::secrets::CookieSource;
 use super::usage_error::UsageError;
 use super::wording::{end_text, error_text};
-use super::{Cli, host_sections, input_hints, redact, secrets, terminal, value_parsers};
+use super::{
+    Cli, environment, host_sections, input_hints, redact, secrets, terminal, value_parsers,
+};
 
 /// Default of `--max-size` with `--body`, in bytes.
 const DEFAULT_MAX_BODY_BYTES: u64 = 8 << 20;
@@ -67,7 +71,7 @@ impl TryFrom<Cli> for Config {
         set_request(&mut config, &mut cli)?;
         host_sections::apply(&cli.hosts, &mut config)?;
         config.faults = faults(&cli)?;
-        config.save = save(&mut cli);
+        config.save = save(&mut cli)?;
         config.report = report(&cli)?;
         set_cookies(&mut config, &mut cli)?;
         Ok(config)
@@ -390,17 +394,23 @@ fn faults(cli: &Cli) -> Result<Option<FaultPlan>, UsageError> {
     }
 }
 
-fn save(cli: &mut Cli) -> SaveOptions {
-    SaveOptions {
+fn save(cli: &mut Cli) -> Result<SaveOptions, UsageError> {
+    Ok(SaveOptions {
         dir: cli.saving.output_dir.take(),
-        pack: cli.saving.pack.take(),
+        pack: pack_name(cli)?,
+        pack_size: cli.saving.pack_size,
+        cdxj: cli.saving.cdxj,
+        pack_done: cli.saving.pack_done.take().map(|command| PackCommand {
+            command,
+            variables: environment::hidden(&Cli::command(), std::env::vars_os()),
+        }),
         pack_only_fetched: cli.saving.pack_failed == YesNoArg::No,
         journal: cli.saving.journal.take(),
         refresh: cli.saving.refresh,
         remote_time: cli.saving.remote_time,
         sync: cli.saving.sync,
         ..SaveOptions::default()
-    }
+    })
 }
 
 fn results_format(cli: &Cli) -> Result<ResultFormat, UsageError> {

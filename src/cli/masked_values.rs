@@ -28,7 +28,7 @@ pub(super) fn masked(option: &str, text: &str) -> String {
             Some((name, _)) if name.parse::<HeaderName>().is_ok() => format!("{name}: {MASK}"),
             _ => MASK.to_owned(),
         },
-        "notify-cmd" => command(text),
+        "notify-cmd" | "pack-done" => command(text),
         // If one part is wrong, such as a missing host, any other part may be the password.
         "notify-url" if value_parsers::http_url(text).is_err() => MASK.to_owned(),
         "proxy" if value_parsers::proxy(text).is_err() => MASK.to_owned(),

@@ -25,6 +25,7 @@ mod notification_args;
 mod notifications;
 mod open_files;
 mod options;
+mod pack_names;
 mod panics;
 mod parse;
 mod path_conflicts;

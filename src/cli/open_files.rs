@@ -4,6 +4,8 @@
 use super::convert::is_file;
 #[cfg(unix)]
 use super::fd_limit::free_descriptors;
+#[cfg(unix)]
+use super::pack_names::is_series;
 use super::{Cli, EarlySignals};
 
 /// Descriptors of the runtime, some of which are opened where a failure cannot be reported, and
@@ -19,6 +21,12 @@ const FOLDER_DESCRIPTORS: usize = 4;
 /// The pack and its journal.
 #[cfg(unix)]
 const PACK_DESCRIPTORS: usize = 2;
+/// Of a series: the pack that is being finished, open twice, and its index.
+#[cfg(unix)]
+const SERIES_DESCRIPTORS: usize = 3;
+/// Two commands for finished packs: their output, and both ends of a pipe.
+#[cfg(unix)]
+const DELIVERY_DESCRIPTORS: usize = 2 * 3;
 /// One body being saved while the next one arrives: its file and the directory of that.
 #[cfg(unix)]
 const SAVING_DESCRIPTORS: usize = 2;
@@ -65,7 +73,16 @@ fn needed_descriptors(cli: &Cli) -> usize {
     ];
     let store = match (&cli.saving.output_dir, &cli.saving.pack) {
         (Some(_), _) => FOLDER_DESCRIPTORS + SAVING_DESCRIPTORS,
-        (_, Some(_)) => PACK_DESCRIPTORS + SAVING_DESCRIPTORS,
+        (_, Some(pack)) => {
+            let series = if is_series(pack) {
+                SERIES_DESCRIPTORS
+            } else {
+                0
+            };
+            let delivery = cli.saving.pack_done.as_ref();
+            let delivery = delivery.map_or(0, |_| DELIVERY_DESCRIPTORS);
+            PACK_DESCRIPTORS + SAVING_DESCRIPTORS + series + delivery
+        }
         _ => 0,
     };
     let demo = if cli.demo { DEMO_DESCRIPTORS } else { 0 };

@@ -6,6 +6,7 @@ use clap::Args;
 use fetchall::{ExpectedTypes, HashAlgorithm};
 
 use super::arg_values::YesNoArg;
+use super::value_parsers;
 
 /// Where bodies and the journal are saved, and how bodies are checked.
 #[derive(Debug, Args)]
@@ -22,9 +23,31 @@ pub(crate) struct SavingArgs {
     /// Save all bodies in one WARC file (.warc, .warc.gz).
     ///
     /// Much faster than one file each when bodies are small. Rerun the command to resume. The
-    /// format is WARC 1.1. The journal is FILE.jsonl; it has the position of each record.
+    /// format is WARC 1.1. The journal is FILE.jsonl; it has the position of each record. With {n} in
+    /// its name, FILE stands for several: see --pack-size.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output_dir", "body", "head"], help_heading = "Saving")]
     pub pack: Option<PathBuf>,
+    /// Begin the next pack at this size [default: 1GB].
+    ///
+    /// For --pack 'x-{n}.warc.gz', where {n} is the number of the pack, from 00000. A pack has its name
+    /// with .part until it is complete and was read through.
+    #[arg(long, value_name = "SIZE", value_parser = value_parsers::size, requires = "pack", help_heading = "Saving")]
+    pub pack_size: Option<u64>,
+    /// Run a shell command for each finished pack.
+    ///
+    /// For --pack 'x-{n}.warc.gz'. Its environment has FETCHALL_RUN_PACK (the path),
+    /// FETCHALL_RUN_PACK_BYTES, _RECORDS and _SHA256, and no variable that may hold a secret of the run.
+    /// Two run at a time. A pack is delivered when the command exits 0, and may be removed then. One
+    /// that fails is run again after 1, 2 and 4 s, one that takes an hour is killed. If it fails for
+    /// good, the run ends (exit code 3), keeps the pack, and the next run delivers it first.
+    #[arg(long, value_name = "CMD", requires = "pack", help_heading = "Saving")]
+    pub pack_done: Option<String>,
+    /// Write a CDXJ index beside each pack.
+    ///
+    /// FILE.cdxj is sorted and has a line for each response, as pywb reads it. A pack without {n} gets
+    /// it at the end of the run.
+    #[arg(long, requires = "pack", help_heading = "Saving")]
+    pub cdxj: bool,
     /// Pack redirects and failed responses, too.
     ///
     /// Each is a response record of its own, with the first 256 KiB of its body as received. With
@@ -75,7 +98,7 @@ pub(crate) struct SavingArgs {
     /// Prints those that are missing or changed, one per line: which of the two, a tab, the file or
     /// URL, a tab, and the reason. Files in DIR that the journal does not name are listed on stderr.
     /// Without INPUT, the whole journal is checked, and stdin is not read.
-    #[arg(long, requires = "remembering", conflicts_with_all = ["csv", "format", "dry_run", "demo", "refresh", "summary_json", "report", "failed", "email_to", "notify_cmd", "notify_url", "cookie_jar"], help_heading = "Saving")]
+    #[arg(long, requires = "remembering", conflicts_with_all = ["csv", "format", "dry_run", "demo", "refresh", "summary_json", "report", "failed", "email_to", "notify_cmd", "notify_url", "cookie_jar", "pack_done"], help_heading = "Saving")]
     pub verify: bool,
     /// Flush to disk before a URL counts as done (slower).
     ///

@@ -25,7 +25,7 @@ pub(super) const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
 /// Long names of the options whose values may hold a secret. `masked_values::masked` decides which
 /// part may be shown, child processes do not inherit their variables, and their parsers never
 /// repeat the value.
-pub(super) const SECRET_OPTIONS: [&str; 10] = [
+pub(super) const SECRET_OPTIONS: [&str; 11] = [
     "cert",
     "cookie",
     "user",
@@ -36,6 +36,7 @@ pub(super) const SECRET_OPTIONS: [&str; 10] = [
     "smtp",
     "notify-url",
     "notify-cmd",
+    "pack-done",
 ];
 
 /// Maximum size of a cookie file: above that of any jar that a run writes.

@@ -83,6 +83,15 @@ pub enum UsageError {
     /// `-o` with a path that cannot be a directory, or is most likely not meant as one.
     #[error("--output-dir {}: {wrong}", path.display())]
     OutputDir { path: PathBuf, wrong: String },
+    /// `--pack` with a name that cannot be used.
+    #[error("--pack {}: {wrong}", path.display())]
+    PackName { path: PathBuf, wrong: &'static str },
+    /// An option for a series of packs, and a single pack.
+    #[error("--{option}: is for packs with numbers; write --pack '{}'", instead.display())]
+    PackWithoutNumber {
+        option: &'static str,
+        instead: PathBuf,
+    },
     /// `--base-url` without a manifest.
     #[error("--base-url: only a manifest has one; add --input-format sha256sums")]
     UnusedBaseUrl,
@@ -106,10 +115,12 @@ impl UsageError {
             | Self::WritesOutput { option, .. }
             | Self::WritesUrl { option, .. }
             | Self::StdinIsTaken { option, .. }
+            | Self::PackWithoutNumber { option, .. }
             | Self::WritesStdout { option } => id(option).map(|id| (id, *option)),
             Self::Template(_) | Self::TemplateFile { .. } => Some(("format", "format")),
             Self::Data { .. } => Some(("data", "data")),
             Self::UnusedBaseUrl => Some(("base_url", "base-url")),
+            Self::PackName { .. } => Some(("pack", "pack")),
             Self::OutputDir { .. } => Some(("output_dir", "output-dir")),
             Self::Secret { option, .. } => match *option {
                 "--header" => Some(("headers", "header")),
@@ -154,6 +165,8 @@ fn id(option: &str) -> Option<&'static str> {
         "journal" => "journal",
         "output-dir" => "output_dir",
         "pack" => "pack",
+        "pack-done" => "pack_done",
+        "pack-size" => "pack_size",
         "proxy-user" => "proxy_user",
         "report" => "report",
         "smtp-password-file" => "smtp_password_file",

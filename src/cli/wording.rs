@@ -91,6 +91,7 @@ pub(crate) fn end_text(reason: EndReason) -> String {
     match reason {
         EndReason::StopAfter(_) => format!("{reason} (--stop-after)"),
         EndReason::MaxFailures(_) => format!("{reason} (--max-failures)"),
+        EndReason::Delivery => format!("{reason} (--pack-done)"),
         _ => reason.to_string(),
     }
 }

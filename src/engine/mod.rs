@@ -95,7 +95,13 @@ pub(crate) async fn run<T: Transport, S: BodyStore>(
     time.abort();
     // Commit what the store still has queued, then drop the shared state: with it goes the last
     // event sender, which ends the reporters.
-    let closed = engine.store.close(shutdown.abort_token()).await;
+    let is_complete = shutdown.ended_by().is_none()
+        && engine.broken.get().is_none()
+        && !shutdown.abort_token().is_cancelled();
+    let closed = engine
+        .store
+        .close(is_complete, shutdown.abort_token())
+        .await;
     let broken = engine.broken.get().cloned().or(closed.err());
     drop(engine);
     // Without workers the feed is useless: end it if it has not ended by itself.

@@ -11,7 +11,7 @@ use super::request::digest_of;
 use super::{Engine, EngineOptions};
 use crate::model::{
     Attempt, ContentChange, FetchError, FetchSuccess, InvalidLine, Job, Outcome, OutcomeName,
-    PackPlace, PartialBody, Record, RecordError, ResponseHead, Revalidation, SavedBody, SettledJob,
+    PartialBody, Record, RecordError, ResponseHead, Revalidation, SavedBody, SettledJob,
     TraceOutcome, now,
 };
 
@@ -104,7 +104,8 @@ pub(super) fn failed_unsent<T, S>(
     let Engine { options, clock, .. } = engine;
     let end = now();
     let traces = attempt.take_traces();
-    let record = Record {
+    let packed_to = attempt.history().packed_to;
+    let mut record = Record {
         error: Some(error_of(&attempt, &error, options)),
         attempts: attempt.number,
         resends: attempt.history().total_resends,
@@ -118,9 +119,9 @@ pub(super) fn failed_unsent<T, S>(
         simulated: attempt.simulated,
         request: digest_of(&attempt.job, options),
         columns: attempt.job.take_columns(),
-        pack_end: attempt.history().packed_to,
         ..Record::for_line(&attempt.job.position, attempt.job.url.into())
     };
+    record.set_place(None, packed_to);
     let outcome = Outcome::Failed(error);
     let sitemap = attempt.job.options.and_then(|own| own.sitemap);
     SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw)
@@ -151,6 +152,7 @@ pub(super) fn settled<T, S>(
     let error = result.as_ref().err();
     // With a place in the pack, the journal would take it for the report of a loss.
     let is_save = matches!(error, Some(FetchError::Save { .. }));
+    let packed_to = attempt.history().packed_to.filter(|_| !is_save);
     let part = completed_part(attempt.part.as_deref(), head.as_ref()).filter(|_| result.is_ok());
     let mut record = Record {
         ok: result.is_ok(),
@@ -170,9 +172,9 @@ pub(super) fn settled<T, S>(
         simulated: attempt.simulated,
         request: digest_of(&attempt.job, options),
         columns: attempt.job.take_columns(),
-        pack_end: attempt.history().packed_to.filter(|_| !is_save),
         ..Record::for_line(&attempt.job.position, attempt.job.url.into())
     };
+    record.set_place(None, packed_to);
     if let Ok(saved) = &result {
         fill_location(&mut record, saved);
     }
@@ -216,11 +218,7 @@ fn error_of(attempt: &Attempt, error: &FetchError, options: &EngineOptions) -> R
 
 /// Fills in where the last response of a failed job was archived.
 pub(super) fn fill_archived(record: &mut Record, archived: &SavedBody) {
-    fill_place(
-        record,
-        archived.pack,
-        archived.pack_end.max(record.pack_end),
-    );
+    fill_place(record, archived);
 }
 
 /// Returns when the first request of a job started that has sent several.
@@ -327,13 +325,12 @@ fn fill_location(record: &mut Record, saved: &SavedBody) {
     record.bytes = Some(saved.bytes);
     record.set_hashes(saved.hashes.as_deref().copied().unwrap_or_default());
     record.file = saved.file.as_ref().map(ToString::to_string);
-    fill_place(record, saved.pack, saved.pack_end.max(record.pack_end));
+    fill_place(record, saved);
 }
 
 /// Fills in where the last response is in the pack, and where the records of this job end.
-fn fill_place(record: &mut Record, pack: Option<PackPlace>, end: Option<u64>) {
-    record.pack = pack;
-    record.pack_end = end.filter(|end| pack.is_none_or(|pack| pack.end() < *end));
+fn fill_place(record: &mut Record, saved: &SavedBody) {
+    record.set_place(saved.pack, saved.pack_end.max(record.end_in_pack()));
 }
 
 /// Fills in the fields that a 304 left out because they have not changed.

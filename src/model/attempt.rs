@@ -7,7 +7,7 @@ use http::{HeaderValue, Method};
 use url::Url;
 
 use super::{
-    AttemptTrace, ChainCookies, Credentials, Job, Mirror, PartialBody, Revalidation,
+    AttemptTrace, ChainCookies, Credentials, Job, Mirror, PackPosition, PartialBody, Revalidation,
     is_same_origin, mask_inner_passwords,
 };
 
@@ -77,7 +77,7 @@ pub(crate) struct AttemptHistory {
     /// The timing of the attempts, if traced.
     pub traces: Vec<AttemptTrace>,
     /// End of the last redirect of the job in the pack.
-    pub packed_to: Option<u64>,
+    pub packed_to: Option<PackPosition>,
 }
 
 static GET: Method = Method::GET;
@@ -420,6 +420,7 @@ mod tests {
         let mut attempt = redirected(&start, true);
         attempt.number = 4;
         let now = Instant::now();
+        let packed_to = PackPosition { n: None, offset: 7 };
         *attempt.history_mut(now) = AttemptHistory {
             retries_used: 3,
             holds: 2,
@@ -428,7 +429,7 @@ mod tests {
             head_refused: true,
             waited: Duration::from_secs(9),
             first_start: Some(now),
-            packed_to: Some(7),
+            packed_to: Some(packed_to),
             ..AttemptHistory::default()
         };
         assert_eq!(attempt.mirror_number(), None);
@@ -446,7 +447,10 @@ mod tests {
             (history.waited, history.head_refused),
             (Duration::ZERO, false)
         );
-        assert_eq!((history.total_resends, history.packed_to), (5, Some(7)));
+        assert_eq!(
+            (history.total_resends, history.packed_to),
+            (5, Some(packed_to))
+        );
         assert_eq!(history.first_start, Some(now));
         attempt.hop = redirected(&attempt, true).hop;
         attempt.restart(Method::GET, false);

@@ -3,8 +3,10 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use super::compact_map::{CompactMap, HashKey, KeyHasher};
-use super::{BodyHashes, PackPlace, Record, RelPath};
+use super::{BodyHashes, PackLimits, PackPlace, PackPosition, Record, RelPath};
 
 /// What an earlier run recorded about a page, kept while a job to re-fetch it is queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +42,9 @@ pub(crate) struct JournalIndex {
     done: CompactMap,
     /// Offset of the last record that reports a body as lost from the pack.
     lost: CompactMap,
-    pack_end: Option<u64>,
-    pack_limit: Option<u64>,
+    /// End of the last response in each pack.
+    pack_ends: BTreeMap<Option<u32>, u64>,
+    limits: PackLimits,
     beyond_limit: usize,
 }
 
@@ -52,7 +55,7 @@ enum BodyName<'a> {
     File(String),
     Page(&'a str, Option<&'a str>),
     /// By its end in the pack.
-    Packed(&'a str, Option<&'a str>, u64),
+    Packed(&'a str, Option<&'a str>, PackPosition),
 }
 
 impl JournalIndex {
@@ -92,15 +95,16 @@ impl JournalIndex {
         if self.is_lost(record, end, offset) {
             return false;
         }
-        if self.pack_limit.is_some_and(|limit| end > limit) {
+        if record.is_beyond(&self.limits) {
             self.beyond_limit += 1;
             return false;
         }
-        self.pack_end = self.pack_end.max(Some(end));
+        let last = self.pack_ends.entry(end.n).or_default();
+        *last = end.offset.max(*last);
         true
     }
 
-    fn is_lost(&self, record: &Record, end: u64, offset: u64) -> bool {
+    fn is_lost(&self, record: &Record, end: PackPosition, offset: u64) -> bool {
         let body = BodyName::Packed(&record.url, record.request.as_deref(), end);
         self.lost.get(self.keys.of(&body)) > Some(offset)
     }
@@ -133,11 +137,11 @@ impl JournalIndex {
         !self.lost.is_empty()
     }
 
-    /// Creates an empty index that ignores bodies beyond this length of the pack.
+    /// Creates an empty index that ignores bodies beyond the ends of these packs.
     #[must_use]
-    pub(crate) fn up_to(pack_length: u64) -> Self {
+    pub(crate) fn up_to(limits: PackLimits) -> Self {
         Self {
-            pack_limit: Some(pack_length),
+            limits,
             ..Self::default()
         }
     }
@@ -148,7 +152,7 @@ impl JournalIndex {
         Self {
             keys: self.keys,
             lost: self.lost,
-            pack_limit: self.pack_limit,
+            limits: self.limits,
             ..Self::default()
         }
     }
@@ -159,10 +163,20 @@ impl JournalIndex {
         self.done.is_empty()
     }
 
-    /// Returns the end of the last response in the pack, as an offset in bytes.
+    /// Returns the end of the last response in the packs.
     #[must_use]
-    pub(crate) fn pack_end(&self) -> Option<u64> {
-        self.pack_end
+    pub(crate) fn pack_end(&self) -> Option<PackPosition> {
+        let (n, offset) = self.pack_ends.last_key_value()?;
+        Some(PackPosition {
+            n: *n,
+            offset: *offset,
+        })
+    }
+
+    /// Returns the end of the last response in one of the packs.
+    #[must_use]
+    pub(crate) fn end_in_pack(&self, n: Option<u32>) -> Option<u64> {
+        self.pack_ends.get(&n).copied()
     }
 
     /// Returns how many bodies were ignored because they are beyond the limit.

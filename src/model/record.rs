@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BodyHashes, Columns, ErrorKind, FetchError, InputPosition, Md5, ObjectWriter, OutcomeName,
-    PackPlace, Sha1, Sha256, Sha512,
+    PackLimits, PackPlace, PackPosition, Sha1, Sha256, Sha512,
 };
 
 /// The error of a failed job, as in records.
@@ -124,6 +124,9 @@ pub struct Record {
     /// End of what this URL added to the pack, if that is beyond `pack`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack_end: Option<u64>,
+    /// Number of the pack that `pack_end` is in, if the run fills several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack_end_n: Option<u32>,
     /// MD5 of the whole decoded body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub md5: Option<Md5>,
@@ -216,6 +219,7 @@ impl Record {
             file: None,
             pack: None,
             pack_end: None,
+            pack_end_n: None,
             md5: None,
             sha1: None,
             sha256: None,
@@ -265,6 +269,7 @@ impl Record {
             file,
             pack,
             pack_end,
+            pack_end_n,
             md5,
             sha1,
             sha256,
@@ -306,6 +311,7 @@ impl Record {
         object.text("file", file.as_deref())?;
         object.value("pack", pack.as_ref())?;
         object.number("pack_end", *pack_end);
+        object.number("pack_end_n", pack_end_n.map(u64::from));
         object.value("md5", md5.as_ref())?;
         object.value("sha1", sha1.as_ref())?;
         object.value("sha256", sha256.as_ref())?;
@@ -357,8 +363,26 @@ impl Record {
 
     /// Returns the end of everything that this URL has in the pack.
     #[must_use]
-    pub(crate) fn end_in_pack(&self) -> Option<u64> {
-        self.pack.map(PackPlace::end).max(self.pack_end)
+    pub(crate) fn end_in_pack(&self) -> Option<PackPosition> {
+        let end = self.pack_end.map(|offset| PackPosition {
+            n: self.pack_end_n,
+            offset,
+        });
+        self.pack.map(PackPlace::end_position).max(end)
+    }
+
+    /// Whether a part of the response, which may be in an earlier pack than the rest, is not there.
+    pub(crate) fn is_beyond(&self, limits: &PackLimits) -> bool {
+        let ends = [self.pack.map(PackPlace::end_position), self.end_in_pack()];
+        ends.into_iter().flatten().any(|end| limits.is_beyond(end))
+    }
+
+    /// Sets where the last response is in the pack, and where the records of this URL end.
+    pub(crate) fn set_place(&mut self, pack: Option<PackPlace>, end: Option<PackPosition>) {
+        let end = end.filter(|end| pack.is_none_or(|pack| pack.end_position() < *end));
+        self.pack = pack;
+        self.pack_end = end.map(|end| end.offset);
+        self.pack_end_n = end.and_then(|end| end.n);
     }
 
     /// Whether the record reports that an earlier record of the journal no longer has its response
@@ -454,10 +478,12 @@ mod tests {
             bytes: number_if(8),
             file: text_if(9),
             pack: has(10).then_some(PackPlace {
+                n: has(29).then_some(small),
                 offset: number,
                 length: 1,
             }),
             pack_end: number_if(25),
+            pack_end_n: has(30).then_some(small),
             md5: has(11).then_some(Md5([1; 16])),
             sha1: has(11).then_some(Sha1([2; 20])),
             sha256: has(11).then(|| Sha256::of(text.as_bytes())),

@@ -22,6 +22,8 @@ pub enum EndReason {
     Disk,
     /// The reader of the results closed the pipe (`| head -1`).
     ResultsClosed,
+    /// A finished pack could not be delivered.
+    Delivery,
 }
 
 impl EndReason {
@@ -34,6 +36,7 @@ impl EndReason {
             Self::MaxFailures(_) => "max_failures",
             Self::Disk => "disk",
             Self::ResultsClosed => "output",
+            Self::Delivery => "delivery",
         }
     }
 }
@@ -44,6 +47,7 @@ impl fmt::Display for EndReason {
             Self::Shutdown => f.write_str("interrupted"),
             Self::Disk => f.write_str("saving failed"),
             Self::ResultsClosed => f.write_str("stdout closed"),
+            Self::Delivery => f.write_str("a pack could not be delivered"),
             Self::StopAfter(time) => {
                 write!(f, "time limit {} reached", format_duration(*time))
             }

@@ -1,9 +1,12 @@
-//! `--notify-cmd`: runs a shell command with the summary on its stdin.
+//! `--notify-cmd` and `--pack-done`: run a shell command.
 
+use std::future::Future;
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+#[cfg(feature = "cli")]
+use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -44,13 +47,7 @@ pub async fn run_command(
     limit: Duration,
 ) -> Result<(), CommandError> {
     let failed = |cause| CommandError::Start { cause };
-    let mut shell = shell(command);
-    for (name, value) in variables {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
+    let mut shell = shell_with(command, variables);
     let mut child = shell
         .stdin(Stdio::piped())
         .stdout(to_stderr().map_err(failed)?)
@@ -66,6 +63,15 @@ pub async fn run_command(
         }
         child.wait().await
     };
+    ended_within(limit, work, group).await
+}
+
+/// Waits for a command, at most this long.
+async fn ended_within(
+    limit: Duration,
+    work: impl Future<Output = io::Result<ExitStatus>>,
+    group: ProcessGroup,
+) -> Result<(), CommandError> {
     let Ok(ended) = tokio::time::timeout(limit, work).await else {
         return Err(CommandError::TimedOut { limit });
     };
@@ -73,8 +79,89 @@ pub async fn run_command(
     match ended {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(CommandError::Failed { status }),
-        Err(cause) => Err(failed(cause)),
+        Err(cause) => Err(CommandError::Start { cause }),
     }
+}
+
+/// Runs a shell command as [`run_command`] does, without input.
+///
+/// # Errors
+/// As text: the error of [`run_command`], and the last line that the command wrote to its stderr.
+#[cfg(feature = "cli")]
+pub(crate) async fn run_noting_stderr(
+    command: &str,
+    variables: &[(String, Option<String>)],
+    limit: Duration,
+) -> Result<(), String> {
+    let failed = |cause| CommandError::Start { cause }.to_string();
+    let mut shell = shell_with(command, variables);
+    let mut child = shell
+        .stdin(Stdio::null())
+        .stdout(to_stderr().map_err(failed)?)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    let mut last = String::new();
+    let stderr = child.stderr.take();
+    let group = ProcessGroup(child.id());
+    let work = async {
+        let reading = pass_on(stderr, &mut last);
+        tokio::pin!(reading);
+        tokio::select! {
+            ended = child.wait() => {
+                // What it left running may keep the pipe open.
+                let _ = tokio::time::timeout(REST_OF_STDERR, reading).await;
+                ended
+            }
+            () = &mut reading => child.wait().await,
+        }
+    };
+    let ended = ended_within(limit, work, group).await;
+    ended.map_err(|error| match last.is_empty() {
+        true => error.to_string(),
+        false => format!("{error}: {last}"),
+    })
+}
+
+/// How long the rest of what a command wrote is waited for, once it has ended.
+#[cfg(feature = "cli")]
+const REST_OF_STDERR: Duration = Duration::from_millis(200);
+/// Maximum length of a line that is kept of it, in bytes.
+#[cfg(feature = "cli")]
+const MAX_LAST_LINE_BYTES: usize = 500;
+
+/// Copies a stream to stderr, and keeps its last line that is not blank.
+#[cfg(feature = "cli")]
+async fn pass_on(from: Option<tokio::process::ChildStderr>, last: &mut String) {
+    use std::io::Write as _;
+
+    let Some(mut from) = from else { return };
+    let (mut piece, mut line) = ([0; 4096], Vec::new());
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
+        let read = piece.get(..length).unwrap_or_default();
+        // As good as the program's own messages: ignored if stderr is closed.
+        let _ = io::stderr().write_all(read);
+        for byte in read {
+            if *byte != b'\n' {
+                if line.len() < MAX_LAST_LINE_BYTES {
+                    line.push(*byte);
+                }
+                continue;
+            }
+            keep_line(&mut line, last);
+        }
+    }
+    keep_line(&mut line, last);
+}
+
+#[cfg(feature = "cli")]
+fn keep_line(line: &mut Vec<u8>, last: &mut String) {
+    let text = line.trim_ascii();
+    if !text.is_empty() {
+        *last = String::from_utf8_lossy(text).into_owned();
+    }
+    line.clear();
 }
 
 /// Kills a command and its child processes on drop: Ctrl-C in a terminal does not reach them, and
@@ -93,6 +180,17 @@ impl Drop for ProcessGroup {
     fn drop(&mut self) {
         end_group(self.0);
     }
+}
+
+fn shell_with(command: &str, variables: &[(String, Option<String>)]) -> Command {
+    let mut shell = shell(command);
+    for (name, value) in variables {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
 }
 
 #[cfg(unix)]
@@ -171,6 +269,29 @@ mod tests {
             unknown.to_string().contains("exit status: 127"),
             "{unknown}"
         );
+    }
+
+    #[tokio::test]
+    async fn the_last_line_of_a_failure_is_kept_and_its_children_are_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let child = dir.path().join("child");
+        std::fs::write(&child, "").unwrap();
+        let command = format!(
+            "echo one >&2; printf 'why it failed\\n\\n' >&2; \
+             (while test -e {}; do sleep 0.1; done) & exit 4",
+            child.display()
+        );
+        let failed = run_noting_stderr(&command, &[], LONG).await.unwrap_err();
+        assert_eq!(failed, "command failed: exit status: 4: why it failed");
+        std::fs::remove_file(child).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        run_noting_stderr("cat; exec 2>&-", &[], LONG)
+            .await
+            .unwrap();
+        let hangs = "echo slow >&2; sleep 600";
+        let failed = run_noting_stderr(hangs, &[], Duration::from_secs(1)).await;
+        let expected = "command timed out after 1 s and was killed: slow";
+        assert_eq!(failed.unwrap_err(), expected);
     }
 
     #[tokio::test]

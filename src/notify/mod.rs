@@ -8,6 +8,8 @@ mod webhook;
 use std::error::Error;
 use std::io;
 
+#[cfg(feature = "cli")]
+pub(crate) use command::run_noting_stderr;
 pub use command::{CommandError, run_command};
 pub use mail::{Attachment, Delivery, Email, FailedUrl, deliver, send_email};
 pub use smtp::{MailError, SmtpServer};

@@ -56,12 +56,16 @@ pub(super) enum RecordField {
     Bytes,
     /// File of the saved body.
     File,
+    /// Number of the pack.
+    PackNumber,
     /// Offset of the response in the pack.
     PackOffset,
     /// Length of the response in the pack.
     PackLength,
     /// End of what the URL added to the pack.
     PackEnd,
+    /// Number of the pack of that end.
+    PackEndNumber,
     /// MD5 of the body.
     Md5,
     /// SHA-1 of the body.
@@ -111,7 +115,7 @@ pub(super) enum RecordField {
 }
 
 /// The CSV columns, in record order; newer ones are at the end.
-pub(super) const COLUMNS: [(&str, RecordField); 41] = [
+pub(super) const COLUMNS: [(&str, RecordField); 43] = [
     ("line", RecordField::Line),
     ("input", RecordField::Input),
     ("url", RecordField::Url),
@@ -148,9 +152,11 @@ pub(super) const COLUMNS: [(&str, RecordField); 41] = [
     ("sha1", RecordField::Sha1),
     ("sha512", RecordField::Sha512),
     ("mirror", RecordField::Mirror),
+    ("pack_n", RecordField::PackNumber),
     ("pack_offset", RecordField::PackOffset),
     ("pack_length", RecordField::PackLength),
     ("pack_end", RecordField::PackEnd),
+    ("pack_end_n", RecordField::PackEndNumber),
     ("request", RecordField::Request),
     ("body", RecordField::Body),
     ("body_base64", RecordField::BodyBase64),
@@ -220,9 +226,11 @@ impl RecordField {
             Self::ContentEncoding => text(&record.content_encoding),
             Self::Bytes => number(record.bytes),
             Self::File => text(&record.file),
+            Self::PackNumber => number(record.pack.and_then(|place| place.n).map(u64::from)),
             Self::PackOffset => number(record.pack.map(|place| place.offset)),
             Self::PackLength => number(record.pack.map(|place| place.length)),
             Self::PackEnd => number(record.pack_end),
+            Self::PackEndNumber => number(record.pack_end_n.map(u64::from)),
             Self::Md5 => hash(record, HashAlgorithm::Md5),
             Self::Sha1 => hash(record, HashAlgorithm::Sha1),
             Self::Sha256 => hash(record, HashAlgorithm::Sha256),

@@ -9,7 +9,10 @@ use super::journal::{
     Journal, JournalContents, JournalError, JournalReader, MAX_LINE_BYTES, PastRecord,
 };
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
-use crate::model::{EngineEvent, InputPosition, Outcome, OutcomeName, Record, RelPath, SettledJob};
+use crate::model::{
+    EngineEvent, InputPosition, Outcome, OutcomeName, PackLimits, PackPosition, Record, RelPath,
+    SettledJob,
+};
 
 /// The URL of the appended record. It does not occur in the corpus.
 const NEW: &str = "http://appended.test/";
@@ -214,15 +217,20 @@ impl JournalBench {
         );
         expected.check_known(&again)?;
         if expected.packed {
-            journal.mark_lost_beyond(input.number % 64).unwrap();
+            let mut limits = PackLimits::default();
+            let limit = PackPosition {
+                n: None,
+                offset: input.number % 64,
+            };
+            limits.add(limit);
+            journal.mark_lost_beyond(&limits).unwrap();
             drop(journal);
             let (_, truncated) =
                 open(&self.path).map_err(|error| format!("after truncation: {error}"))?;
             let end = truncated.past.pack_end();
             hold!(
-                expected.both || end.is_none_or(|end| end <= input.number % 64),
-                "pack end {end:?} is beyond {}",
-                input.number % 64
+                expected.both || end.is_none_or(|end| end <= limit),
+                "pack end {end:?} is beyond {limit:?}"
             );
             return Ok("with a pack");
         }

@@ -1,20 +1,23 @@
 //! The journal: a file to which each settled job's record is appended, and which the next run
 //! reads to resume.
 
+mod appender;
 mod read;
 
-use std::cmp::Ordering;
 use std::fs::{File, TryLockError};
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex};
 
+use self::appender::{JournalAppender, JournalLock, lock};
 pub(super) use self::read::{JournalLine, JournalLines};
 use super::Reporter;
 use crate::model::{
-    EngineEvent, ErrorKind, FetchError, InputPosition, JournalIndex, Outcome, OutcomeName, Record,
-    RecordError, Shard, ShardMark, Summary,
+    EngineEvent, ErrorKind, FetchError, InputPosition, JournalIndex, JournaledEnd, Outcome,
+    OutcomeName, PackHistory, PackLimits, PackPosition, Record, RecordError, Shard, ShardMark,
+    Summary,
 };
 
+pub(crate) use self::appender::JournalNotes;
 pub(crate) use self::read::{JournalReader, PastRecord};
 
 /// How every record begins.
@@ -75,53 +78,13 @@ fn other_shard(journal: Option<Shard>, run: Option<Shard>) -> String {
 #[derive(Debug)]
 pub(crate) struct Journal {
     appender: Arc<Mutex<JournalAppender>>,
+    lock: Arc<JournalLock>,
     buffer: Vec<u8>,
     /// The shard of the list whose results it has.
     shard: Option<Shard>,
-}
-
-/// Appends whole records to the journal file.
-#[derive(Debug)]
-struct JournalAppender {
-    file: Arc<File>,
-    /// End of the last complete record, in bytes.
-    length: u64,
-    sync: bool,
-}
-
-impl JournalAppender {
-    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.write(lines).inspect_err(|_| {
-            // On a full disk, only part of a record may have been written.
-            let _ = self.file.set_len(self.length);
-        })
-    }
-
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        (&*self.file).write_all(lines)?;
-        if self.sync {
-            self.file.sync_data()?;
-        }
-        self.length += lines.len() as u64;
-        Ok(())
-    }
-
-    /// Truncates an incomplete last line; adds the line feed if only that is missing.
-    fn repair_last_line(&mut self, torn: bool) -> io::Result<()> {
-        if torn {
-            return self.file.set_len(self.length);
-        }
-        match self.file.metadata()?.len().cmp(&self.length) {
-            Ordering::Less => (&*self.file).write_all(b"\n"),
-            Ordering::Equal => Ok(()),
-            // A mark, which the next run of the pack renews.
-            Ordering::Greater => self.file.set_len(self.length),
-        }
-    }
-}
-
-fn lock(appender: &Mutex<JournalAppender>) -> MutexGuard<'_, JournalAppender> {
-    appender.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How far the packs are known once `buffer` is written.
+    packed: Option<PackPosition>,
+    journaled: JournaledEnd,
 }
 
 /// The content of a journal.
@@ -137,6 +100,8 @@ pub(crate) struct JournalContents {
     pub torn: bool,
     /// Whether a run of a pack has begun.
     pub has_begun_pack: bool,
+    /// The packs that are finished.
+    pub packs: PackHistory,
 }
 
 impl Journal {
@@ -161,6 +126,7 @@ impl Journal {
             });
         }
         let file = Arc::new(file);
+        let unlocked_at_end = Arc::new(JournalLock(Arc::clone(&file)));
         let mut appender = JournalAppender {
             file,
             length: seen.length,
@@ -174,8 +140,11 @@ impl Journal {
         let found = seen.contents(JournalReader::new(&appender, index));
         let journal = Self {
             appender,
+            lock: unlocked_at_end,
             buffer: Vec::new(),
             shard,
+            packed: None,
+            journaled: JournaledEnd::default(),
         };
         Ok((journal, found))
     }
@@ -191,15 +160,25 @@ impl Journal {
         Ok(seen.contents(JournalReader::without_writer(file, index)))
     }
 
-    /// Reads the journal again, ignoring bodies that end beyond `pack_length` in the pack.
+    /// Reads the journal again, ignoring bodies beyond the ends of these packs.
     ///
     /// # Errors
     /// If the journal cannot be read.
-    pub(crate) fn read_up_to(&self, pack_length: u64) -> io::Result<JournalReader> {
-        let index = JournalIndex::up_to(pack_length);
+    pub(crate) fn read_up_to(&self, limits: PackLimits) -> io::Result<JournalReader> {
+        let index = JournalIndex::up_to(limits);
         let file = Arc::clone(&lock(&self.appender).file);
         let index = read(&file, index, |_, _| ())?;
         Ok(JournalReader::new(&self.appender, index))
+    }
+
+    /// Tells `end` how far the packs are journaled.
+    pub(crate) fn report_end_to(&mut self, end: JournaledEnd) {
+        self.journaled = end;
+    }
+
+    /// Returns what appends notes about packs.
+    pub(crate) fn notes(&self) -> JournalNotes {
+        JournalNotes::new(&self.appender, &self.lock)
     }
 
     /// Notes that a run begins to fill a pack, before it appends to that.
@@ -210,12 +189,11 @@ impl Journal {
         lock(&self.appender).append(PACK_MARK)
     }
 
-    /// Records as failed all responses that end beyond `pack_length`, after the pack was truncated to
-    /// that length. Otherwise a later run would mistake new records at the same offsets for them.
+    /// Records as failed all responses beyond the ends of these packs, which were truncated. Otherwise a later run would mistake new records at the same offsets for them.
     ///
     /// # Errors
     /// If the journal cannot be read or written.
-    pub(crate) fn mark_lost_beyond(&mut self, pack_length: u64) -> io::Result<()> {
+    pub(crate) fn mark_lost_beyond(&mut self, limits: &PackLimits) -> io::Result<()> {
         let (file, end) = {
             let appender = lock(&self.appender);
             (Arc::clone(&appender.file), appender.length)
@@ -224,15 +202,11 @@ impl Journal {
         while let Some(line) = lines.next_line()?.filter(|line| line.offset < end) {
             if let Some(record) = line.record()
                 && !record.reports_loss()
-                && record.end_in_pack().is_some_and(|end| end > pack_length)
+                && record.is_beyond(limits)
             {
-                let (pack, pack_end) = (record.pack, record.pack_end);
-                let lost = lost_record(record, "body lost: the pack was truncated");
-                let lost = Record {
-                    pack,
-                    pack_end,
-                    ..lost
-                };
+                let (pack, end) = (record.pack, record.end_in_pack());
+                let mut lost = lost_record(record, "body lost: the pack was truncated");
+                lost.set_place(pack, end);
                 lost.write_json(&mut self.buffer)?;
                 self.buffer.push(b'\n');
             }
@@ -242,13 +216,6 @@ impl Journal {
             }
         }
         self.flush()
-    }
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        // Closing the file also unlocks it, but readers may still have it open.
-        let _ = lock(&self.appender).file.unlock();
     }
 }
 
@@ -263,7 +230,14 @@ fn read_locked(
     lock_with(file, try_lock)?;
     let mut seen = JournalLineCounts::default();
     let index = read(file, JournalIndex::default(), |line, record| {
-        seen.take(line, record.is_some());
+        let note = match record {
+            Some(_) => None,
+            None => line.note(),
+        };
+        seen.take(line, record.is_some(), note.is_some());
+        if let Some(note) = note {
+            seen.packs.add(note);
+        }
     })?;
     if seen.records == 0 && seen.garbage > 0 {
         return Err(JournalError::Foreign);
@@ -333,20 +307,22 @@ struct JournalLineCounts {
     has_begun_pack: bool,
     /// Bytes to keep: all but an incomplete last line.
     length: u64,
+    packs: PackHistory,
 }
 
 impl JournalLineCounts {
-    fn contents(&self, past: JournalReader) -> JournalContents {
+    fn contents(self, past: JournalReader) -> JournalContents {
         JournalContents {
             past,
             garbage: self.garbage,
             first_garbage: self.first_garbage,
             torn: self.torn,
             has_begun_pack: self.has_begun_pack,
+            packs: self.packs,
         }
     }
 
-    fn take(&mut self, line: &JournalLine<'_>, is_record: bool) {
+    fn take(&mut self, line: &JournalLine<'_>, is_record: bool, is_note: bool) {
         self.number += 1;
         // A missing line feed will be added (`repair_last_line`).
         let length = line.length + u64::from(!line.is_ended);
@@ -359,6 +335,8 @@ impl JournalLineCounts {
             self.length += length;
         } else if let Some(mark) = shard_mark(bytes) {
             self.shard = Some(mark.shard);
+            self.length += length;
+        } else if is_note {
             self.length += length;
         } else if !line.is_ended && (self.records > 0 || is_torn(bytes)) {
             self.torn = true;
@@ -448,6 +426,7 @@ impl Reporter for Journal {
             past.write_json(&mut self.buffer)?;
             self.buffer.push(b'\n');
         }
+        self.packed = self.packed.max(record.end_in_pack());
         let is_known = record.outcome == OutcomeName::Skipped && !record.adopted;
         if is_known || is_disk_full {
             return Ok(());
@@ -462,11 +441,13 @@ impl Reporter for Journal {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
+        if !self.buffer.is_empty() {
+            lock(&self.appender).append(&self.buffer)?;
+            self.buffer.clear();
         }
-        lock(&self.appender).append(&self.buffer)?;
-        self.buffer.clear();
+        if let Some(packed) = self.packed.take() {
+            self.journaled.advance(packed);
+        }
         Ok(())
     }
 
@@ -588,16 +569,23 @@ mod tests {
             let mut event = event(&format!("http://a/{number}"), true);
             if let EngineEvent::Settled(settled) = &mut event {
                 let (offset, length) = (number * 10, 10);
-                settled.record.pack = Some(PackPlace { offset, length });
+                settled.record.pack = Some(PackPlace {
+                    n: None,
+                    offset,
+                    length,
+                });
             }
             journal.on_event(&event).unwrap();
         }
         journal.flush().unwrap();
-        journal.mark_lost_beyond(1005).unwrap();
+        let end = |offset| PackPosition { n: None, offset };
+        let mut limits = PackLimits::default();
+        limits.add(end(1005));
+        journal.mark_lost_beyond(&limits).unwrap();
         drop(journal);
         let (_, found) = open(&path).unwrap();
         assert_eq!((found.garbage, found.torn), (0, false));
-        assert_eq!(found.past.pack_end(), Some(1000));
+        assert_eq!(found.past.pack_end(), Some(end(1000)));
         let knows = |url| is_known(&found, url);
         assert!(knows("http://a/99") && !knows("http://a/100") && !knows("http://a/9999"));
     }

@@ -74,6 +74,7 @@ impl NewestRecords {
                 .is_some_and(|bytes| bytes.trim_ascii().is_empty()) => {}
             // A line that a kill has cut off is left, and missed by the count.
             None if !line.is_ended => {}
+            None if line.note().is_some() => {}
             None => self.garbage += 1,
         }
     }

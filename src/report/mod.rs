@@ -50,7 +50,7 @@ use std::io;
 use crate::model::{EngineEvent, Summary};
 
 pub use journal::JournalError;
-pub(crate) use journal::{Journal, JournalContents, JournalReader, PastRecord};
+pub(crate) use journal::{Journal, JournalContents, JournalNotes, JournalReader, PastRecord};
 pub use pump::ReportError;
 pub(crate) use pump::{Pump, PumpEnd};
 

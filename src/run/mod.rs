@@ -2,6 +2,8 @@
 
 mod builder;
 #[cfg(feature = "cli")]
+mod delivery;
+#[cfg(feature = "cli")]
 mod dry_run;
 mod end;
 mod fetcher;
@@ -9,6 +11,7 @@ mod host_options;
 mod list;
 #[cfg(feature = "cli")]
 mod merge;
+mod packing;
 mod problem;
 #[cfg(feature = "cli")]
 mod reporters;
@@ -54,6 +57,8 @@ pub use verify::verify;
 #[cfg(feature = "cli")]
 pub use webhook::{NotifyError, notify_url};
 
+#[cfg(feature = "cli")]
+use delivery::{PackDelivery, RunningDelivery};
 use end::{complete, ended_early, run_result, run_until_stopped, wait_for_count};
 use problem::is_closed_pipe;
 
@@ -186,10 +191,20 @@ async fn open_and_run<T: Transport>(
     }
     if let Some(path) = save.pack.clone() {
         let body = config.http.body.clone();
-        let opened = run_blocking(move || saving::open_pack(&path, &save, body));
-        let (packed, journal) = opened.await?;
-        let run = PreparedRun::prepare(config, list, extra, Some(journal))?;
-        return run.go(transport, packed, stop, abort).await;
+        #[cfg(feature = "cli")]
+        let command = save.pack_done.clone();
+        let opened = run_blocking(move || packing::open_packs(&path, &save, body)).await?;
+        #[cfg_attr(
+            not(feature = "cli"),
+            expect(unused_mut, reason = "only the program delivers")
+        )]
+        let mut run = PreparedRun::prepare(config, list, extra, Some(opened.journal))?;
+        #[cfg(feature = "cli")]
+        if let Some(command) = command {
+            let shutdown = run.shutdown.clone();
+            run.delivery = Some(PackDelivery::start(opened.finished, command, shutdown));
+        }
+        return run.go(transport, opened.store, stop, abort).await;
     }
     let journal = match save.journal.clone() {
         Some(path) => {
@@ -241,6 +256,9 @@ struct PreparedRun {
     pump: Pump,
     shutdown: Shutdown,
     past: JournalReader,
+    /// Takes the packs that the run finishes.
+    #[cfg(feature = "cli")]
+    delivery: Option<RunningDelivery>,
 }
 
 impl PreparedRun {
@@ -298,6 +316,8 @@ impl PreparedRun {
             pump,
             shutdown,
             past,
+            #[cfg(feature = "cli")]
+            delivery: None,
         })
     }
 
@@ -336,6 +356,8 @@ impl PreparedRun {
         };
         let (live, clock, shutdown) = (self.live, self.clock, self.shutdown);
         let is_shard = self.config.save.shard.is_some();
+        #[cfg(feature = "cli")]
+        let delivery = self.delivery;
         let work = async {
             let end = engine::run(engine, self.batches, self.window).await;
             if end.input_error.is_none() {
@@ -352,11 +374,26 @@ impl PreparedRun {
                 complete(summary, &live, &clock, &shutdown, is_shard);
             };
             let end_of_pump = pump.finish(shutdown.abort_token(), complete).await;
-            (end, end_of_pump)
+            #[cfg(feature = "cli")]
+            let delivered = match delivery {
+                Some(delivery) => delivery.finish().await,
+                None => Ok(()),
+            };
+            #[cfg(not(feature = "cli"))]
+            let delivered = Ok(());
+            (end, end_of_pump, delivered)
         };
         let early = ended_early(&shutdown, stop_after, stop);
-        let (end, end_of_pump) = run_until_stopped(work, &shutdown, grace, early, abort).await;
-        run_result(end, end_of_pump)
+        let work = run_until_stopped(work, &shutdown, grace, early, abort);
+        let (end, end_of_pump, delivered) = work.await;
+        let summary = run_result(end, end_of_pump)?;
+        match delivered {
+            Ok(()) => Ok(summary),
+            Err(problem) => Err(RunError {
+                summary: Box::new(summary),
+                problem,
+            }),
+        }
     }
 }
 

@@ -87,6 +87,14 @@ pub enum SaveError {
         #[source]
         cause: PartsError,
     },
+    /// The command for finished packs has failed for good.
+    #[error("cannot deliver {}: {cause}; the pack is kept, rerun to deliver it", path.display())]
+    Delivery {
+        /// The pack.
+        path: PathBuf,
+        /// The cause, with the last line that the command wrote to its stderr.
+        cause: std::io::Error,
+    },
     /// The disk is full or fails.
     #[error("{0}; saved data is kept, rerun to resume")]
     Disk(FetchError),

@@ -1,14 +1,13 @@
-//! Opens the output directory, the pack and the journal, and reads what earlier runs have done.
+//! Opens the output directory and the journal, and reads what earlier runs have done.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
 use super::problem::{Problem, SaveError};
 use crate::config::SaveOptions;
+use crate::model::PackHistory;
 use crate::report::{Journal, JournalContents, JournalError, JournalReader};
-use crate::store::{FileStore, FilesOptions, KnownEnd, PackError, PackOptions, PackStore};
+use crate::store::{FileStore, FilesOptions};
 
 /// A journal and its content.
 pub(super) struct OpenedJournal {
@@ -20,6 +19,8 @@ pub(super) struct OpenedJournal {
     pub past: JournalReader,
     /// Whether a run of a pack has begun in the journal.
     pub has_begun_pack: bool,
+    /// The packs that earlier runs have finished.
+    pub packs: PackHistory,
     /// Warnings about damage in the journal or the pack.
     pub warnings: Vec<String>,
 }
@@ -68,103 +69,6 @@ pub(super) fn open_to_read(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// Opens a pack and its journal.
-pub(super) fn open_pack(
-    path: &Path,
-    options: &SaveOptions,
-    request_body: Option<Bytes>,
-) -> Result<(PackStore, OpenedJournal), Problem> {
-    let failed = |cause| {
-        Problem::Save(SaveError::Pack {
-            path: path.to_owned(),
-            cause,
-        })
-    };
-    let pack = PackOptions {
-        path: path.to_owned(),
-        sync: options.sync,
-        request_body,
-        only_fetched: options.pack_only_fetched,
-    };
-    let own = PackStore::journal_path(path);
-    let journal = options.journal.as_deref().unwrap_or(&own);
-    let unusable = |error: std::io::Error| {
-        Problem::Save(SaveError::Journal {
-            path: journal.to_owned(),
-            cause: error.into(),
-        })
-    };
-    if !journal.exists() {
-        // If there is a pack already, this fails before a journal is created for it.
-        let opened = PackStore::open(pack, KnownEnd::NoJournal).map_err(failed)?;
-        let mut opened_journal = open_standalone_journal(journal, options)?;
-        opened_journal.journal.mark_pack_begun().map_err(unusable)?;
-        return Ok((opened.packed, opened_journal));
-    }
-    let is_gone = !path.exists();
-    let mut opened_journal = open_standalone_journal(journal, options)?;
-    let has_begun = opened_journal.has_begun_pack;
-    let known = known_end(&opened_journal.past, has_begun);
-    let opened = match PackStore::open(pack.clone(), known) {
-        Err(PackError::Short { length, .. }) => {
-            let lost = &mut opened_journal;
-            lost.past = lost.journal.read_up_to(length).map_err(unusable)?;
-            let known = known_end(&lost.past, true);
-            let opened = PackStore::open(pack, known).map_err(failed)?;
-            // Before new records are written to the offsets of the lost ones.
-            lost.journal.mark_lost_beyond(length).map_err(unusable)?;
-            opened
-        }
-        opened => opened.map_err(failed)?,
-    };
-    if opened_journal.past.pack_end().is_none() {
-        opened_journal.journal.mark_pack_begun().map_err(unusable)?;
-    }
-    let missing = opened_journal.past.beyond_limit();
-    let cut = cut_warning(path, opened.cut);
-    let lost = lost_warning(path, missing, is_gone);
-    opened_journal.warnings.extend(cut.into_iter().chain(lost));
-    Ok((opened.packed, opened_journal))
-}
-
-/// Says that a pack had more than its journal lists.
-fn cut_warning(path: &Path, cut: u64) -> Option<String> {
-    let path = path.display();
-    (cut > 0).then(|| {
-        format!(
-            "warning: {path}: discarded {cut} bytes after the last journaled record (was a run killed?)"
-        )
-    })
-}
-
-/// Says how far a pack is known, in whose journal a run `has_begun`.
-pub(super) fn known_end(past: &JournalReader, has_begun: bool) -> KnownEnd {
-    match past.pack_end() {
-        Some(end) => KnownEnd::UpTo(end),
-        None if has_begun => KnownEnd::Nothing,
-        None => KnownEnd::NoJournal,
-    }
-}
-
-/// Says that the journal lists more than the pack has, which may be gone.
-pub(super) fn lost_warning(path: &Path, missing: usize, is_gone: bool) -> Option<String> {
-    let path = path.display();
-    let (bodies, are) = match missing {
-        1 => ("body", "is"),
-        _ => ("bodies", "are"),
-    };
-    (missing > 0).then(|| match is_gone {
-        true => format!(
-            "warning: {path}: the pack is gone, but its journal is there: {missing} journaled {bodies} \
-             will be fetched again; if you moved the pack, move its journal along"
-        ),
-        false => format!(
-            "warning: {path}: {missing} journaled {bodies} {are} missing (was it truncated?) and will \
-             be fetched again"
-        ),
-    })
-}
-
 fn read_journal(
     path: PathBuf,
     file: std::io::Result<File>,
@@ -179,6 +83,7 @@ fn read_journal(
             warnings: warnings(&path, &found),
             journal,
             has_begun_pack: found.has_begun_pack,
+            packs: found.packs,
             past: found.past,
         }),
         Err(cause) => Err(Problem::Save(SaveError::Journal { path, cause })),

@@ -47,7 +47,8 @@ impl Sink {
     }
 
     /// Packs all bodies into one WARC file, whose name ends in `.warc` or `.warc.gz`, with its
-    /// journal beside it. Redirects and failed responses are in it, too.
+    /// journal beside it. Redirects and failed responses are in it, too. With `{n}` in its name, it
+    /// stands for several, of 1 GB each.
     #[must_use]
     pub fn pack(self, file: impl Into<PathBuf>) -> Self {
         self.saving(|save| save.pack = Some(file.into()))

@@ -5,28 +5,29 @@ mod shelf;
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use self::pack_ends::PackEnds;
-use self::shelf::{Flaw, Shelf, journal_path};
+use self::pack_ends::{PackEnds, PackPart};
+use self::shelf::{Flaw, SavedPacks, Shelf, journal_path};
+use super::packing::{known_end, lost_warning};
 use super::problem::RESULTS;
-use super::saving::{known_end, lost_warning, open_to_read, warnings};
+use super::saving::{open_to_read, warnings};
 use super::{OpenedList, Problem, RunError, SaveError, reporters, run_blocking};
 use crate::config::{Config, ReportOptions, ResultFormat, SaveOptions};
 use crate::engine::{BodyVerifier, EngineOptions, digest_of};
 use crate::model::{
     BodyHashes, Cause, ContentChange, ErrorText, FetchError, InputPosition, Job, ListEntry,
-    LiveStats, Outcome, Record, RelPath, Sha256, Summary,
+    LiveStats, Outcome, PackPosition, Record, RelPath, Sha256, Summary,
 };
 use crate::report::{
     FindingWriter, Journal, JournalContents, JournalError, JournalReader, NoticeReporter, Output,
     PastRecord, ReportError,
 };
-use crate::store::{KnownEnd, PackError, SavedFiles, SavedPack};
+use crate::store::{KnownEnd, PackError, PackFiles, SavedFiles, SavedPack};
 
 /// Minimum number of threads: reading from a network file system is mostly waiting.
 const MIN_THREADS: usize = 4;
@@ -60,8 +61,11 @@ pub async fn verify(mut config: Config) -> Result<Summary, RunError> {
     } = config;
     let work = move || {
         let journal = journal_path(&save);
-        let shelf = Shelf::open(&save)?;
+        let mut shelf = Shelf::open(&save)?;
         let found = read_journal(&journal).map_err(|problem| without_journal(problem, &save))?;
+        if let Shelf::Packs(packs) = &mut shelf {
+            packs.history = found.packs.clone();
+        }
         let inspection = Inspection {
             shelf,
             warnings: warnings(&journal, &found),
@@ -102,7 +106,7 @@ fn read_journal(path: &Path) -> Result<JournalContents, Problem> {
 /// A pack without its journal is more than nothing.
 fn without_journal(problem: Problem, save: &SaveOptions) -> Problem {
     match (problem, &save.pack) {
-        (Problem::Save(SaveError::NoJournal(_)), Some(path)) if path.exists() => {
+        (Problem::Save(SaveError::NoJournal(_)), Some(path)) if is_begun(path) => {
             let (path, cause) = (path.clone(), PackError::NoJournal);
             Problem::Save(SaveError::Pack { path, cause })
         }
@@ -110,12 +114,18 @@ fn without_journal(problem: Problem, save: &SaveOptions) -> Problem {
     }
 }
 
+/// Whether there is a pack, or the first one of a series.
+fn is_begun(path: &Path) -> bool {
+    let (files, first) = (PackFiles::new(path), Some(0));
+    files.path(first).exists() || files.part(first).exists()
+}
+
 /// A body to look at, or one that is known to be missing.
 struct Suspect {
     record: Record,
     flaw: Option<Flaw>,
     /// Where the pack has records that no other body accounts for.
-    in_front: Vec<Range<u64>>,
+    in_front: Vec<PackPart>,
     /// What is expected of it.
     size: Option<u64>,
     hashes: BodyHashes,
@@ -172,7 +182,7 @@ impl Inspection {
         };
         self.warnings.iter().for_each(|warning| notify(warning));
         let ends = match &self.shelf {
-            Shelf::Pack(_) => self.pack_ends()?,
+            Shelf::Packs(_) => self.pack_ends()?,
             _ => PackEnds::default(),
         };
         let ends = &ends;
@@ -196,14 +206,14 @@ impl Inspection {
         read?;
         let strange = match (&self.shelf, is_whole) {
             (Shelf::Files(files), true) => self.list_strange(files, &mut notify)?,
-            (Shelf::Pack(pack), true) => self.compare_length(pack, ends, &mut notify)?,
+            (Shelf::Packs(packs), true) => self.compare_lengths(packs, ends, &mut notify)?,
             _ => 0,
         };
         summary.input = self.live.listed();
         summary.list_ended = true;
         summary.skipped = summary.input.saturating_sub(summary.failed);
         let words = match (&self.shelf, is_whole) {
-            (Shelf::Pack(_), true) => ("response", "responses", "good"),
+            (Shelf::Packs(_), true) => ("response", "responses", "good"),
             (Shelf::None, false) => ("URL", "URLs", "in the journal"),
             _ => ("body", "bodies", "good"),
         };
@@ -235,7 +245,10 @@ impl Inspection {
         let read = self.past.for_each_saved(|record, line| {
             let end = record.end_in_pack();
             ends.counting.extend(end.map(|end| (end, line.start)));
-            let body = record.pack.map(|place| (place.offset, place.end()));
+            let body = record.pack.map(|place| {
+                let (n, offset) = (place.n, place.offset);
+                (PackPosition { n, offset }, place.end())
+            });
             ends.bodies.extend(body);
             ControlFlow::Continue(())
         });
@@ -351,25 +364,29 @@ impl Inspection {
     /// Returns what is wrong with the records of the pack in front of a body, by the URL that each
     /// belongs to; for a list, only that of the body itself.
     fn look_around(&self, suspect: &Suspect, ends: &PackEnds, is_whole: bool) -> Vec<Record> {
-        let Shelf::Pack(pack) = &self.shelf else {
+        let Shelf::Packs(packs) = &self.shelf else {
             return Vec::new();
         };
         let mut found = Vec::new();
-        for range in &suspect.in_front {
+        for PackPart { n, range } in &suspect.in_front {
+            let Some(pack) = packs.get(*n) else {
+                continue;
+            };
             let Err((at, error)) = pack.check_records(range.clone()) else {
                 continue;
             };
+            let at = PackPosition { n: *n, offset: at };
             // If the end of the pack is missing, so is the body, where there is one.
             let is_damage = error.kind() == io::ErrorKind::InvalidData;
-            let is_body_there = suspect
-                .record
-                .pack
-                .is_none_or(|place| pack.length().is_some_and(|length| place.end() <= length));
+            let is_body_there = suspect.record.pack.is_none_or(|place| {
+                let length = packs.get(place.n).map(|pack| pack.length());
+                length.is_none_or(|length| length.is_some_and(|length| place.end() <= length))
+            });
             if !is_damage && !is_body_there {
                 continue;
             }
             let owner = match is_damage {
-                true => self.owner_of(at, pack, suspect, ends),
+                true => self.owner_of(at, &pack, suspect, ends),
                 false => suspect.record.clone(),
             };
             if is_whole || owner.url == suspect.record.url {
@@ -381,8 +398,14 @@ impl Inspection {
 
     /// Returns the record of the URL that the pack's record at this position belongs to; the first
     /// one is the pack's own.
-    fn owner_of(&self, at: u64, pack: &SavedPack, suspect: &Suspect, ends: &PackEnds) -> Record {
-        if at == 0 {
+    fn owner_of(
+        &self,
+        at: PackPosition,
+        pack: &SavedPack,
+        suspect: &Suspect,
+        ends: &PackEnds,
+    ) -> Record {
+        if at.offset == 0 {
             let position = InputPosition {
                 number: 0,
                 input: Arc::clone(&suspect.record.input),
@@ -426,26 +449,61 @@ impl Inspection {
         Ok(strange)
     }
 
-    /// Notes what the pack lacks, and what is behind its last journaled record. Returns 1 if that
-    /// is strange.
-    fn compare_length(
+    /// Notes what the packs lack, and what is behind their last journaled records. Returns how many
+    /// are strange.
+    fn compare_lengths(
         &self,
-        pack: &SavedPack,
+        packs: &SavedPacks,
         ends: &PackEnds,
         notify: &mut impl FnMut(&str),
     ) -> Result<u64, Problem> {
-        let path = pack.path();
-        let length = pack.length();
-        let lost = ends.beyond(length.unwrap_or_default());
-        if let Some(warning) = lost_warning(path, lost, length.is_none()) {
-            notify(&warning);
+        let mut numbers = ends.packs();
+        numbers.insert(packs.next(self.past.pack_end().and_then(|end| end.n)));
+        let mut strange = 0;
+        for n in numbers {
+            let Some(pack) = packs.get(n) else {
+                continue;
+            };
+            let length = pack.length();
+            let offset = length.unwrap_or_default();
+            let lost = ends.beyond(PackPosition { n, offset });
+            if let Some(warning) = lost_warning(pack.path(), lost, 0, length.is_none()) {
+                notify(&warning);
+            }
+            let finished = n.and_then(|n| packs.history.get(n));
+            strange += match (finished.map(|pack| pack.bytes), length) {
+                (Some(bytes), Some(length)) if length > bytes => {
+                    let path = pack.path().display();
+                    notify(&format!(
+                        "strange: {path}: has {length} bytes instead of {bytes}"
+                    ));
+                    1
+                }
+                (Some(_), _) => 0,
+                (None, length) => self.compare_length(&pack, n, length, ends, notify)?,
+            };
         }
-        let path = path.display();
+        Ok(strange)
+    }
+
+    /// Notes what is behind the last journaled record of a pack that is not finished. Returns 1 if
+    /// that is strange.
+    fn compare_length(
+        &self,
+        pack: &SavedPack,
+        n: Option<u32>,
+        length: Option<u64>,
+        ends: &PackEnds,
+        notify: &mut impl FnMut(&str),
+    ) -> Result<u64, Problem> {
+        let path = pack.path().display();
         let Some(length) = length.filter(|length| *length > 0) else {
             return Ok(0);
         };
-        let known = match known_end(&self.past, self.has_begun_pack) {
-            KnownEnd::UpTo(end) if end > length => ends.last_within(length),
+        let known = match known_end(&self.past, self.has_begun_pack, n) {
+            KnownEnd::UpTo(end) if end > length => {
+                ends.last_within(PackPosition { n, offset: length })
+            }
             known => known,
         };
         match pack.end_to_keep(known) {

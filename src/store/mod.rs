@@ -5,6 +5,7 @@ mod discard;
 mod file_names;
 mod file_store;
 mod memory;
+mod pack_files;
 mod pack_store;
 #[cfg(feature = "cli")]
 mod part_files;
@@ -36,7 +37,10 @@ pub use file_store::FolderError;
 pub(crate) use file_store::SavedFiles;
 pub(crate) use file_store::{FileStore, FilesOptions, file_of};
 pub(crate) use memory::MemoryStore;
-pub(crate) use pack_store::{PackOptions, PackStore};
+pub(crate) use pack_files::PackFiles;
+pub(crate) use pack_store::{
+    FinishCallback, FinishStage, KnownPack, PackOptions, PackStore, UnusablePack,
+};
 #[cfg(feature = "cli")]
 pub use part_files::PartsError;
 #[cfg(feature = "cli")]
@@ -44,7 +48,6 @@ pub(crate) use part_files::{PartFiles, PartSize};
 pub(crate) use sitemap::SitemapWriter;
 pub(crate) use warc::KnownEnd;
 pub use warc::PackError;
-#[cfg(feature = "cli")]
 pub(crate) use warc::SavedPack;
 
 /// Flags for opening a file that may turn out to be a pipe or a device: opening does not block, and
@@ -125,12 +128,14 @@ pub(crate) trait BodyStore: Send + Sync + 'static {
 
     /// Completes all bodies that were handed in, keeps partial bodies for the next run, and unlocks
     /// the store for other processes. No body may follow. Once `abort` is cancelled, this takes
-    /// about 1 s at most.
+    /// about 1 s at most. What the next run would continue is kept for it, unless this one
+    /// `is_complete`.
     ///
     /// # Errors
     /// Kind `save` if it did not finish in that time; bodies that are not final count as left.
     fn close(
         &self,
+        _is_complete: bool,
         _abort: CancellationToken,
     ) -> impl Future<Output = Result<(), FetchError>> + Send {
         async { Ok(()) }

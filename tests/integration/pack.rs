@@ -14,14 +14,22 @@ mod archived;
 mod checked;
 /// The content of a pack.
 mod content;
+/// `--pack-done`.
+mod delivered;
 /// A full disk.
 mod full;
+/// `--cdxj`.
+mod index;
 /// Runs killed at any time.
 mod killed;
 /// Packs and journals that do not match.
 mod mismatched;
 /// Files that are rejected as packs.
 mod refused;
+/// Delivery to a bucket.
+mod s3;
+/// Several packs, one after the other.
+mod series;
 
 const NAMES: [&str; 2] = ["pages.warc.gz", "pages.warc"];
 

@@ -27,7 +27,11 @@ fn saved(url: &str, file: &str) -> Record {
 /// A body in a pack, or the report of its loss.
 fn packed(url: &str, ok: bool, offset: u64) -> Record {
     Record {
-        pack: Some(PackPlace { offset, length: 5 }),
+        pack: Some(PackPlace {
+            n: None,
+            offset,
+            length: 5,
+        }),
         error: error(!ok, ErrorKind::Save),
         ..record(url, ok)
     }
@@ -51,7 +55,21 @@ fn error(failed: bool, kind: ErrorKind) -> Option<RecordError> {
 
 /// Adds the records as those of a journal, each at 10 times its number.
 fn read(records: &[Record], pack_limit: Option<u64>) -> JournalIndex {
-    let mut index = pack_limit.map_or_else(JournalIndex::default, JournalIndex::up_to);
+    read_up_to(records, limits(pack_limit.map(at)))
+}
+
+fn at(offset: u64) -> PackPosition {
+    PackPosition { n: None, offset }
+}
+
+fn limits(ends: impl IntoIterator<Item = PackPosition>) -> PackLimits {
+    let mut limits = PackLimits::default();
+    ends.into_iter().for_each(|end| limits.add(end));
+    limits
+}
+
+fn read_up_to(records: &[Record], limits: PackLimits) -> JournalIndex {
+    let mut index = JournalIndex::up_to(limits);
     for pass in 0..2 {
         for (number, record) in records.iter().enumerate() {
             index.add(record, number as u64 * 10);
@@ -132,14 +150,14 @@ fn a_body_is_forgotten_when_the_place_it_has_now_is_said_to_be_lost() {
         packed(a, false, 10),
         packed(a, true, 10),
     ];
-    assert_eq!(read(&again, None).pack_end(), Some(15), "packed again");
+    assert_eq!(read(&again, None).pack_end(), Some(at(15)), "packed again");
     let elsewhere = [
         packed(a, true, 3),
         packed(a, true, 10),
         packed(a, false, 10),
     ];
     let known = read(&elsewhere, None);
-    assert_eq!(known.pack_end(), Some(8));
+    assert_eq!(known.pack_end(), Some(at(8)));
     assert_eq!(known.get(a, None, None).unwrap().offset, 0);
     let known = read(&elsewhere, Some(7));
     assert_eq!((known.is_empty(), known.beyond_limit()), (true, 1));
@@ -152,13 +170,13 @@ fn an_archived_failure_is_not_done_and_not_lost_and_the_pack_ends_after_it() {
         &[packed(a, true, 10), archived(b, 20), archived(a, 30)],
         None,
     );
-    assert_eq!(known.pack_end(), Some(35));
+    assert_eq!(known.pack_end(), Some(at(35)));
     assert!(!known.has_lost());
     assert!(known.get(a, None, None).is_some());
     assert!(known.get(b, None, None).is_none());
 
     let lost = [archived(b, 20), packed(b, false, 20), packed(a, true, 10)];
-    assert_eq!(read(&lost, None).pack_end(), Some(15));
+    assert_eq!(read(&lost, None).pack_end(), Some(at(15)));
 }
 
 #[test]
@@ -168,7 +186,7 @@ fn what_a_url_added_beyond_its_body_counts_and_is_lost_with_it() {
         pack_end: Some(40),
         ..packed(a, ok, 10)
     };
-    assert_eq!(read(&[revisit(true)], None).pack_end(), Some(40));
+    assert_eq!(read(&[revisit(true)], None).pack_end(), Some(at(40)));
     let known = read(&[revisit(true)], Some(39));
     assert_eq!((known.is_empty(), known.beyond_limit()), (true, 1));
     assert!(read(&[revisit(true), revisit(false)], None).is_empty());
@@ -180,7 +198,42 @@ fn what_a_url_added_beyond_its_body_counts_and_is_lost_with_it() {
         error: error(true, ErrorKind::Dns),
         ..redirect
     };
-    assert_eq!(read(&[redirect], None).pack_end(), Some(40));
+    assert_eq!(read(&[redirect], None).pack_end(), Some(at(40)));
+}
+
+#[test]
+fn what_is_lost_of_one_pack_leaves_the_others() {
+    let (a, b, c) = ("http://a/", "http://b/", "http://c/");
+    let in_pack = |url, n, offset| Record {
+        pack: Some(PackPlace {
+            n: Some(n),
+            offset,
+            length: 5,
+        }),
+        ..record(url, true)
+    };
+    // The body of `c` is that of `a`, and refers to it.
+    let refers = Record {
+        pack_end: Some(90),
+        pack_end_n: Some(2),
+        ..in_pack(c, 0, 10)
+    };
+    let records = [in_pack(a, 0, 10), in_pack(b, 1, 10), refers];
+    let end = |n, offset| PackPosition { n: Some(n), offset };
+    let all = read_up_to(&records, limits([]));
+    assert_eq!(all.pack_end(), Some(end(2, 90)));
+    for (limit, left) in [
+        (end(0, 0), [b].as_slice()),
+        (end(1, 14), &[a, c]),
+        (end(2, 80), &[a, b]),
+    ] {
+        let known = read_up_to(&records, limits([limit]));
+        let found = [a, b, c]
+            .into_iter()
+            .filter(|url| known.get(url, None, None).is_some());
+        assert_eq!(found.collect::<Vec<_>>(), left, "{limit:?}");
+        assert_eq!(known.beyond_limit(), 3 - left.len());
+    }
 }
 
 /// Bytes of the index per record.
@@ -205,7 +258,11 @@ fn a_url_takes_16_bytes_whatever_is_known_of_it() {
     };
     assert_eq!(size_of_each(saved), 16);
     let packed = |offset, record| Record {
-        pack: Some(PackPlace { offset, length: 5 }),
+        pack: Some(PackPlace {
+            n: None,
+            offset,
+            length: 5,
+        }),
         ..record
     };
     assert_eq!(size_of_each(packed), 16);
@@ -248,7 +305,7 @@ impl HistoryModel<'_> {
             .filter(move |(number, record)| !is_lost(*number, record))
             .filter(|(_, record)| {
                 let end = record.end_in_pack();
-                end.is_none_or(|end| self.limit.is_none_or(|limit| end <= limit))
+                end.is_none_or(|end| self.limit.is_none_or(|limit| end.offset <= limit))
             })
     }
 
@@ -258,7 +315,7 @@ impl HistoryModel<'_> {
         self.there().filter(move |(_, record)| is_body(record))
     }
 
-    fn pack_end(&self) -> Option<u64> {
+    fn pack_end(&self) -> Option<PackPosition> {
         let is_failure =
             |record: &Record| !record.ok && record.file.is_none() && !record.reports_loss();
         let failures = self.there().filter(|(_, record)| is_failure(record));
@@ -301,7 +358,7 @@ prop_compose! {
         number in 0u8..6,
         ok in any::<bool>(),
         bytes in prop::option::weighted(0.9, 0u64..4),
-        pack in prop::option::of((0u64..3).prop_map(|at| PackPlace { offset: at * 10, length: 5 })),
+        pack in prop::option::of((0u64..3).prop_map(|at| PackPlace { n: None, offset: at * 10, length: 5 })),
         pack_end in prop::option::weighted(0.3, (0u64..3).prop_map(|at| at * 10 + 7)),
         kind in prop_oneof![Just(ErrorKind::Save), Just(ErrorKind::Status)],
         file in few("file"),

@@ -6,8 +6,9 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex};
 
-use super::{JournalAppender, MAX_LINE_BYTES, lock, lost_record};
-use crate::model::{JournalIndex, Record, RelPath};
+use super::appender::{JournalAppender, lock};
+use super::{MAX_LINE_BYTES, lost_record};
+use crate::model::{JournalIndex, PackNote, PackPosition, Record, RelPath};
 
 /// Bytes read at first for a record; most are shorter.
 const TYPICAL_LINE_BYTES: usize = 1024;
@@ -86,7 +87,10 @@ impl JournalReader {
     /// # Errors
     /// If the journal cannot be read.
     #[cfg(feature = "cli")]
-    pub(crate) fn for_each_packed(&self, mut visit: impl FnMut(u64, u64)) -> io::Result<()> {
+    pub(crate) fn for_each_packed(
+        &self,
+        mut visit: impl FnMut(PackPosition, u64),
+    ) -> io::Result<()> {
         let Some(file) = &self.file else {
             return Ok(());
         };
@@ -144,10 +148,16 @@ impl JournalReader {
         self.index.is_empty()
     }
 
-    /// Returns the end of the last body in the pack, in bytes; `None` without any.
+    /// Returns the end of the last body in the packs; `None` without any.
     #[must_use]
-    pub(crate) fn pack_end(&self) -> Option<u64> {
+    pub(crate) fn pack_end(&self) -> Option<PackPosition> {
         self.index.pack_end()
+    }
+
+    /// Returns the end of the last response in one of the packs.
+    #[must_use]
+    pub(crate) fn end_in_pack(&self, n: Option<u32>) -> Option<u64> {
+        self.index.end_in_pack(n)
     }
 
     /// Returns the number of bodies ignored because they lie beyond the end of the pack.
@@ -265,6 +275,11 @@ pub(in crate::report) struct JournalLine<'a> {
 impl JournalLine<'_> {
     /// Parses the line as a record.
     pub(in crate::report) fn record(&self) -> Option<Record> {
+        serde_json::from_slice(self.bytes?).ok()
+    }
+
+    /// Parses the line as a note about a pack.
+    pub(in crate::report) fn note(&self) -> Option<PackNote> {
         serde_json::from_slice(self.bytes?).ok()
     }
 }

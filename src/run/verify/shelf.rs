@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use crate::config::SaveOptions;
 use crate::engine::BodyVerifier;
 use crate::model::{
-    Cause, ContentChange, ErrorText, FetchError, Job, OutcomeName, Record, RecordError, RelPath,
+    Cause, ContentChange, ErrorText, FetchError, Job, OutcomeName, PackHistory, Record,
+    RecordError, RelPath,
 };
 use crate::report::ReportError;
 use crate::run::{Problem, SaveError};
-use crate::store::{PackStore, SavedFiles, SavedPack, file_of};
+use crate::store::{PackError, PackFiles, SavedFiles, SavedPack, file_of};
 
 /// Where the bodies are.
 pub(super) enum Shelf {
     Files(SavedFiles),
-    Pack(SavedPack),
+    Packs(SavedPacks),
     /// Only the journal was kept.
     None,
 }
@@ -37,7 +38,8 @@ impl Shelf {
                 SavedFiles::open(dir).map(Self::Files).map_err(failed(dir))
             }
             (None, Some(pack)) if journal_path(save).exists() => {
-                SavedPack::open(pack).map(Self::Pack).map_err(|cause| {
+                let packs = SavedPacks::open(pack).map(Self::Packs);
+                packs.map_err(|cause| {
                     let path = pack.clone();
                     Problem::Save(SaveError::Pack { path, cause })
                 })
@@ -50,7 +52,7 @@ impl Shelf {
     pub(super) fn has(&self, record: &Record) -> bool {
         match self {
             Self::Files(_) => record.file.is_some(),
-            Self::Pack(_) => record.end_in_pack().is_some(),
+            Self::Packs(_) => record.end_in_pack().is_some(),
             Self::None => false,
         }
     }
@@ -72,7 +74,7 @@ impl Shelf {
                 checks.skip(length - needed);
                 checks.finish()?;
             }
-            (Self::Pack(pack), _, Some(place)) => {
+            (Self::Packs(packs), _, Some(place)) if let Some(pack) = packs.get(place.n) => {
                 let mut checked = Ok(());
                 pack.read(place, |piece| {
                     if checked.is_ok() {
@@ -85,6 +87,41 @@ impl Shelf {
             _ => checks.check_recorded(record.bytes, record.hashes())?,
         }
         Ok(())
+    }
+}
+
+/// A pack, or those of a series.
+pub(super) struct SavedPacks {
+    files: PackFiles,
+    /// What the journal says of them.
+    pub(super) history: PackHistory,
+}
+
+impl SavedPacks {
+    fn open(path: &Path) -> Result<Self, PackError> {
+        let files = PackFiles::new(path);
+        SavedPack::open(path)?;
+        let history = PackHistory::default();
+        Ok(Self { files, history })
+    }
+
+    /// Returns the pack with this number; `None` if it was delivered and is gone.
+    pub(super) fn get(&self, n: Option<u32>) -> Option<SavedPack> {
+        let path = self.files.path(n);
+        let (false, Some(number)) = (path.exists(), n) else {
+            return Some(SavedPack::of(path));
+        };
+        let part = self.files.part(n);
+        match part.exists() {
+            true => Some(SavedPack::of(part)),
+            false if self.history.is_delivered(number) => None,
+            false => Some(SavedPack::of(path)),
+        }
+    }
+
+    /// Returns the number of the pack that the next run would fill.
+    pub(super) fn next(&self, last: Option<u32>) -> Option<u32> {
+        self.files.are_series().then(|| self.history.next(last))
     }
 }
 
@@ -156,7 +193,7 @@ pub(super) fn journal_path(save: &SaveOptions) -> PathBuf {
     match (&save.dir, &save.pack, &save.journal) {
         (Some(dir), ..) => SavedFiles::journal_path(dir),
         (None, _, Some(journal)) => journal.clone(),
-        (None, Some(pack), None) => PackStore::journal_path(pack),
+        (None, Some(pack), None) => PackFiles::new(pack).journal(),
         (None, None, None) => PathBuf::new(),
     }
 }

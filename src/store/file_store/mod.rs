@@ -177,7 +177,7 @@ impl BodyStore for FileStore {
         Some((part, FileBodyWriter::from_part(shared, file, taken)))
     }
 
-    async fn close(&self, abort: CancellationToken) -> Result<(), FetchError> {
+    async fn close(&self, _: bool, abort: CancellationToken) -> Result<(), FetchError> {
         let all = async {
             self.shared.writers.flush().await;
             let shared = Arc::clone(&self.shared);

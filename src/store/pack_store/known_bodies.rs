@@ -16,7 +16,10 @@ pub(super) struct KnownBodies {
     keys: KeyHasher,
     /// Indices into `places`.
     indices: CompactMap,
-    places: Vec<PackPlace>,
+    /// Offset and length of each body.
+    places: Vec<(u64, u64)>,
+    /// The pack of each body, given by the first index of each pack.
+    packs: Vec<(usize, Option<u32>)>,
 }
 
 impl KnownBodies {
@@ -32,10 +35,14 @@ impl KnownBodies {
             return None;
         }
         let index = self.indices.get(self.keys.of(&(digest, length)))?;
-        self.places.get(usize::try_from(index).ok()?).copied()
+        let index = usize::try_from(index).ok()?;
+        let (offset, length) = *self.places.get(index)?;
+        let pack = self.packs.partition_point(|(first, _)| *first <= index);
+        let (_, n) = *self.packs.get(pack.checked_sub(1)?)?;
+        Some(PackPlace { n, offset, length })
     }
 
-    /// Adds a response in the pack.
+    /// Adds a response in the pack, or in the next one of a series.
     pub(super) fn add(&mut self, digest: PayloadDigest, length: u64, place: PackPlace) {
         let is_full = self.places.len() >= MAX_BODIES;
         if !Self::is_worth_it(length) || is_full || self.find(digest, length).is_some() {
@@ -46,7 +53,10 @@ impl KnownBodies {
         }
         let key = self.keys.of(&(digest, length));
         self.indices.put(key, self.places.len() as u64);
-        self.places.push(place);
+        if self.packs.last().is_none_or(|(_, n)| *n != place.n) {
+            self.packs.push((self.places.len(), place.n));
+        }
+        self.places.push((place.offset, place.length));
     }
 }
 
@@ -55,7 +65,11 @@ mod tests {
     use super::*;
 
     fn place(offset: u64) -> PackPlace {
-        PackPlace { offset, length: 9 }
+        PackPlace {
+            n: None,
+            offset,
+            length: 9,
+        }
     }
 
     #[test]
@@ -68,6 +82,29 @@ mod tests {
         assert_eq!(known.find(one, 600), Some(place(10)));
         assert_eq!(known.find(one, 700), Some(place(30)));
         assert_eq!(known.find(other, 600), None);
+    }
+
+    #[test]
+    fn bodies_in_several_packs_are_found() {
+        let mut known = KnownBodies::default();
+        let digest = PayloadDigest::of(b"x");
+        let place = |n, offset| PackPlace {
+            n: Some(n),
+            ..place(offset)
+        };
+        let places = [
+            place(0, 5),
+            place(0, 50),
+            place(2, 5),
+            place(3, 9),
+            place(3, 90),
+        ];
+        for (length, place) in (600..).zip(places) {
+            known.add(digest, length, place);
+        }
+        for (length, place) in (600..).zip(places) {
+            assert_eq!(known.find(digest, length), Some(place));
+        }
     }
 
     #[test]
@@ -91,7 +128,7 @@ mod tests {
         assert_eq!(known.find(digest, 1000 + last - 1), Some(place(last - 1)));
         assert_eq!(known.find(digest, 1000 + last), None);
         known.indices.merge();
-        let places = known.places.capacity() * size_of::<PackPlace>();
+        let places = known.places.capacity() * size_of::<(u64, u64)>();
         let size = known.indices.size() + places;
         assert!(size <= 33 * MAX_BODIES, "{size}");
     }

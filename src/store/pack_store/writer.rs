@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -12,10 +12,12 @@ use http::HeaderMap;
 
 use super::exchange::{BodyContent, OwnedExchange};
 use super::known_bodies::KnownBodies;
+use super::series::PackSeries;
 use super::spool::{dir_of, spool_file};
 use crate::model::{FetchError, PackPlace, SavedBody, open_when_free};
+use crate::store::pack_files::PackFiles;
 use crate::store::warc::{
-    Exchange, Pack, PayloadDigest, RecordCompression, RecordGroup, Renderer, RequestHead,
+    Exchange, PayloadDigest, RecordCompression, RecordGroup, Renderer, RequestHead,
     ResponseRecordHead, SpooledBody,
 };
 use crate::store::worker_pool::{OrderHandler, WorkerPool};
@@ -29,7 +31,7 @@ const ORDERS_PER_WRITER: usize = 16;
 /// Maximum length of the two URLs in the head of a revisit, in bytes. Readers such as FastWARC stop
 /// at heads above 32 KiB; what else is in them takes less than 2 KiB.
 const MAX_REVISIT_URL_BYTES: usize = 30 * 1024;
-/// Size of a group from which it is appended, in bytes.
+/// Size of a group from which it is appended, in bytes; the size of a pack, if that is smaller.
 const FLUSH_BYTES: usize = 128 * 1024;
 
 /// An order to save a body.
@@ -41,8 +43,8 @@ pub(crate) struct PackOrder {
 
 /// Starts the writer threads.
 pub(super) fn start(
-    pack: &Arc<Mutex<Pack>>,
-    path: &Path,
+    pack: &Arc<Mutex<PackSeries>>,
+    files: &PackFiles,
     compresses: bool,
     sync: bool,
 ) -> io::Result<WorkerPool<PackOrder>> {
@@ -51,11 +53,11 @@ pub(super) fn start(
     } else {
         1
     };
-    let renderers: Vec<_> = {
+    let (flush_bytes, renderers): (_, Vec<_>) = {
         let pack = pack.lock().unwrap_or_else(PoisonError::into_inner);
-        (0..threads.min(MAX_WRITERS))
-            .map(|_| pack.renderer())
-            .collect()
+        let flush_bytes = pack.size().min(FLUSH_BYTES);
+        let renderers = (0..threads.min(MAX_WRITERS)).filter_map(|_| pack.renderer());
+        (flush_bytes, renderers.collect())
     };
     let coding = if compresses {
         RecordCompression::Gzip
@@ -66,13 +68,13 @@ pub(super) fn start(
     let handlers = renderers.into_iter().map(|renderer| PackWriter {
         pack: Arc::clone(pack),
         known: Arc::clone(&known),
-        path: path.to_owned(),
+        files: files.clone(),
         coding,
         sync,
         renderer,
+        flush_bytes,
         group: RecordGroup::default(),
         rendered: Vec::new(),
-        appended: Vec::new(),
     });
     WorkerPool::start("pack", ORDERS_PER_WRITER, handlers)
 }
@@ -93,7 +95,7 @@ impl AppendedBody {
         SavedBody {
             bytes: self.bytes,
             pack: Some(self.original.unwrap_or(place)),
-            pack_end: self.original.map(|_| place.end()),
+            pack_end: self.original.map(|_| place.end_position()),
             ..SavedBody::default()
         }
     }
@@ -101,20 +103,19 @@ impl AppendedBody {
 
 /// The state of one writer thread.
 struct PackWriter {
-    pack: Arc<Mutex<Pack>>,
+    pack: Arc<Mutex<PackSeries>>,
     /// The bodies of this run, shared by all threads.
     known: Arc<Mutex<KnownBodies>>,
-    path: PathBuf,
+    files: PackFiles,
     coding: RecordCompression,
     sync: bool,
     renderer: Renderer,
+    flush_bytes: usize,
     /// Rendered bodies to be appended in one write, since each write costs as much as some
     /// kilobytes.
     group: RecordGroup,
     /// Their locations within the group.
     rendered: Vec<(PackPlace, AppendedBody)>,
-    /// With `sync`: appended, but not synced yet.
-    appended: Vec<(SavedBody, SaveCallback)>,
 }
 
 impl OrderHandler for PackWriter {
@@ -167,12 +168,14 @@ impl OrderHandler for PackWriter {
 
     fn end_of_batch(&mut self) {
         self.append_rendered();
-        if self.appended.is_empty() {
+        if !self.sync {
             return;
         }
-        let pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
-        let synced = pack.sync().map_err(|error| failed(&self.path, &error));
-        for (saved, done) in self.appended.drain(..) {
+        // Also what other threads have appended, so that all is reported in its order.
+        let mut pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
+        let (appended, synced) = pack.sync();
+        let synced = synced.map_err(|error| failed(self.files.name(), &error));
+        for (saved, done) in appended {
             done(synced.clone().map(|()| saved));
         }
     }
@@ -225,17 +228,29 @@ impl PackWriter {
     }
 
     fn read_head(&self, place: PackPlace) -> Option<ResponseRecordHead> {
-        let file = open_when_free(|| File::open(&self.path)).ok()?;
+        let file = open_when_free(|| self.open(place.n)).ok()?;
         ResponseRecordHead::read(&file, place, self.coding).ok()
     }
 
+    /// Opens a pack for reading. It may get its final name meanwhile.
+    fn open(&self, n: Option<u32>) -> io::Result<File> {
+        let path = self.files.path(n);
+        File::open(&path)
+            .or_else(|_| File::open(self.files.part(n)))
+            .or_else(|_| File::open(&path))
+    }
+
     fn append_small(&mut self, exchange: &Exchange<'_>, chunks: &[Bytes], body: AppendedBody) {
+        if self.rendered.is_empty() {
+            let pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
+            pack.prepare(&mut self.renderer);
+        }
         let (renderer, group) = (&mut self.renderer, &mut self.group);
         match renderer.add(exchange, chunks, (body.bytes, body.digest), group) {
             Ok(place) => self.rendered.push((place, body)),
-            Err(error) => return (body.done)(Err(failed(&self.path, &error))),
+            Err(error) => return (body.done)(Err(failed(self.files.name(), &error))),
         }
-        if self.group.bytes().len() >= FLUSH_BYTES {
+        if self.group.bytes().len() >= self.flush_bytes {
             self.append_rendered();
         }
     }
@@ -247,16 +262,17 @@ impl PackWriter {
         let pack = Arc::clone(&self.pack);
         let mut pack = pack.lock().unwrap_or_else(PoisonError::into_inner);
         let last = pack.append(&self.group);
-        let start = last.map(|place| place.offset - self.group.response().offset);
+        let start = last.map(|place| (place.n, place.offset - self.group.response().offset));
         for (place, body) in std::mem::take(&mut self.rendered) {
             let place = match &start {
-                Ok(start) => Ok(PackPlace {
+                Ok((n, start)) => Ok(PackPlace {
+                    n: *n,
                     offset: start + place.offset,
                     ..place
                 }),
-                Err(error) => Err(failed(&self.path, error)),
+                Err(error) => Err(failed(self.files.name(), error)),
             };
-            self.report_append(place, body);
+            self.report_append(&mut pack, place, body);
         }
         self.group.clear();
     }
@@ -269,10 +285,14 @@ impl PackWriter {
     ) {
         self.append_rendered();
         let renderer = &mut self.renderer;
+        self.pack
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .prepare(renderer);
         // Compressing gigabytes takes minutes, so it is done before locking the pack.
         let compressed = match self.coding {
             RecordCompression::Gzip => {
-                compress(renderer, exchange, spooled, &self.path).map(LargeBody::Ready)
+                compress(renderer, exchange, spooled, self.files.name()).map(LargeBody::Ready)
             }
             RecordCompression::Plain => Ok(LargeBody::Body(spooled)),
         };
@@ -287,13 +307,18 @@ impl PackWriter {
                 }
             })
         });
-        let place = place.map_err(|error| failed(&self.path, &error));
-        self.report_append(place, body);
+        let place = place.map_err(|error| failed(self.files.name(), &error));
+        self.report_append(&mut pack, place, body);
     }
 
     /// Reports the result of an append; with `sync`, only once it is synced. The caller holds the
     /// lock of the pack, so reports have the order of the appends.
-    fn report_append(&mut self, place: Result<PackPlace, FetchError>, body: AppendedBody) {
+    fn report_append(
+        &self,
+        pack: &mut PackSeries,
+        place: Result<PackPlace, FetchError>,
+        body: AppendedBody,
+    ) {
         let place = match place {
             Ok(place) => place,
             Err(error) => return (body.done)(Err(error)),
@@ -304,7 +329,7 @@ impl PackWriter {
         }
         let saved = body.saved_at(place);
         if self.sync {
-            self.appended.push((saved, body.done));
+            pack.report_once_synced(saved, body.done);
         } else {
             (body.done)(Ok(saved));
         }

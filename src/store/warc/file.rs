@@ -1,6 +1,7 @@
 //! The pack on disk. Only one process writes at a time, groups are complete or absent, and a file
 //! that is not known to be ours is never modified. The caller passes what the journal knows.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -18,6 +19,9 @@ use crate::model::PackPlace;
 /// Upper bound for our warcinfo record, compressed or not. Only the file name in it varies, by at
 /// most some hundred bytes.
 const MAX_WARCINFO_BYTES: u64 = 4096;
+
+/// Extension of a pack of a series until it is finished.
+pub(crate) const PART_EXTENSION: &str = "part";
 
 /// What the journal knows about a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,17 +77,41 @@ impl Pack {
     /// # Errors
     /// See [`PackError`]. An existing file is then unchanged.
     pub(crate) fn open(path: &Path, known: KnownEnd, date: &str) -> Result<OpenedFile, PackError> {
-        let coding = RecordCompression::of_name(path).ok_or(PackError::Name)?;
+        Self::open_in(path, known, date, None)
+    }
+
+    /// Creates the pack that follows this one, in place of what a killed run may have left there.
+    ///
+    /// # Errors
+    /// See [`PackError`].
+    pub(crate) fn open_next(&self, path: &Path, date: &str) -> Result<Self, PackError> {
+        let opened = Self::open_in(path, KnownEnd::Nothing, date, Some(self.info))?;
+        Ok(opened.pack)
+    }
+
+    /// Opens a pack. The ids of its runs resemble that of `before`: a response that was rendered
+    /// for that pack may be appended to this one.
+    fn open_in(
+        path: &Path,
+        known: KnownEnd,
+        date: &str,
+        before: Option<RecordId>,
+    ) -> Result<OpenedFile, PackError> {
+        let name = final_name(path);
+        let coding = RecordCompression::of_name(&name).ok_or(PackError::Name)?;
         let mut file = open_locked(path)?;
         let length = file.0.metadata()?.len();
         let end = end_to_keep(&mut file.0, length, known, coding)?;
         let [mut info] = RecordId::random()?;
+        if let Some(before) = before {
+            info = info.in_pack(before.text());
+        }
         if let (1.., Some(first)) = (end, pack_id(&first_record(&mut file.0, coding)?)) {
             info = info.in_pack(first);
         }
         file.0.set_len(end)?;
         file.0.seek(SeekFrom::Start(end))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.file_name().unwrap_or_default().to_string_lossy();
         let pack = Self {
             file,
             coding,
@@ -94,6 +122,16 @@ impl Pack {
         };
         let cut = length - end;
         Ok(OpenedFile { pack, cut })
+    }
+
+    /// Returns the end of the last complete group.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Makes a renderer name the first record of this run in this pack.
+    pub(crate) fn prepare(&self, renderer: &mut Renderer) {
+        renderer.set_warcinfo(self.info);
     }
 
     /// Creates a renderer for this pack; each thread can have its own.
@@ -163,6 +201,7 @@ impl Pack {
         self.file.0.write_all(&self.pending)?;
         let place = write(&mut self.file.0)?;
         Ok(PackPlace {
+            n: None,
             offset: self.end + self.pending.len() as u64 + place.offset,
             length: place.length,
         })
@@ -173,6 +212,14 @@ impl Pack {
         self.file.0.seek(SeekFrom::Start(self.end))?;
         self.is_torn = false;
         Ok(())
+    }
+}
+
+/// Returns the name of a pack once it is finished.
+pub(super) fn final_name(path: &Path) -> Cow<'_, Path> {
+    match path.extension() {
+        Some(extension) if extension == PART_EXTENSION => Cow::Owned(path.with_extension("")),
+        _ => Cow::Borrowed(path),
     }
 }
 

@@ -93,7 +93,11 @@ fn place(input: &FuzzInput<'_>, coding: RecordCompression) -> PackPlace {
         0 => u64::MAX,
         _ => length.saturating_sub(offset),
     };
-    PackPlace { offset, length }
+    PackPlace {
+        n: None,
+        offset,
+        length,
+    }
 }
 
 /// Reads the record at a location, if there is one. Returns whether it has a digest.

@@ -8,6 +8,7 @@
 //! directly precedes it, because indexers pair the two only if they are adjacent and the later one
 //! names the earlier in `WARC-Concurrent-To` (pywb's `join_request_records`).
 
+mod cdxj;
 mod coding;
 mod digest;
 mod exchange;
@@ -21,17 +22,18 @@ mod read;
 mod record_head;
 mod records;
 mod render;
+mod surt;
 mod tail;
 #[cfg(test)]
 mod tests;
 
+pub(super) use cdxj::{CDXJ_EXTENSION, CdxjBuilder, write_index};
 pub(super) use coding::RecordCompression;
 pub(super) use digest::{PayloadDigest, PayloadHasher};
 pub(super) use exchange::{Exchange, RequestHead};
 pub(crate) use file::KnownEnd;
-pub(super) use file::{OpenedFile, Pack};
+pub(super) use file::{OpenedFile, PART_EXTENSION, Pack};
 pub use pack_error::PackError;
-#[cfg(feature = "cli")]
 pub(crate) use read::SavedPack;
 #[cfg(test)]
 pub(super) use read::{payload, read_record};

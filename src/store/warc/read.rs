@@ -3,41 +3,29 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-#[cfg(feature = "cli")]
 use std::io::{BufRead, BufReader};
-#[cfg(feature = "cli")]
 use std::ops::Range;
-#[cfg(feature = "cli")]
 use std::path::{Path, PathBuf};
 
-#[cfg(feature = "cli")]
 use flate2::bufread;
 use memchr::memmem;
 
-#[cfg(feature = "cli")]
 use super::PayloadHasher;
 use super::coding::RecordCompression;
-#[cfg(feature = "cli")]
-use super::file::{KnownEnd, end_to_keep};
-#[cfg(feature = "cli")]
+use super::file::{KnownEnd, end_to_keep, final_name};
 use super::pack_error::PackError;
 use super::record_head::BLANK_LINE;
-use crate::model::PackPlace;
-#[cfg(feature = "cli")]
-use crate::model::open_when_free;
+use crate::model::{PackPlace, Sha256, Sha256Context, open_when_free};
 
 /// Maximum length of a record head and of the HTTP head in it, in bytes; more than any response has.
-#[cfg(feature = "cli")]
 const MAX_HEADS_BYTES: u64 = 4 << 20;
+/// Bytes of a pack that are read at once.
+const SCAN_BYTES: usize = 1 << 17;
 /// How any record begins.
-#[cfg(feature = "cli")]
 const RECORD: &[u8] = b"WARC/1.1\r\n";
 /// How a response record begins.
-#[cfg(feature = "cli")]
 const RESPONSE: &[u8] = b"WARC/1.1\r\nWARC-Type: response\r\n";
-#[cfg(feature = "cli")]
 const PAYLOAD_DIGEST_FIELD: &[u8] = b"WARC-Payload-Digest: sha1:";
-#[cfg(feature = "cli")]
 const BLOCK_DIGEST_FIELD: &[u8] = b"WARC-Block-Digest: sha1:";
 
 /// Returns the decoded bytes of the record at `place`.
@@ -67,21 +55,19 @@ pub(crate) fn read_record(
 }
 
 /// A pack that is read without changing or locking it.
-#[cfg(feature = "cli")]
 #[derive(Debug)]
 pub(crate) struct SavedPack {
     path: PathBuf,
     coding: RecordCompression,
 }
 
-#[cfg(feature = "cli")]
 impl SavedPack {
     /// Returns the pack at `path`, which may be missing.
     ///
     /// # Errors
     /// If its name is not that of a pack, it is no file, or it cannot be read.
     pub(crate) fn open(path: &Path) -> Result<Self, PackError> {
-        let coding = RecordCompression::of_name(path).ok_or(PackError::Name)?;
+        let coding = RecordCompression::of_name(&final_name(path)).ok_or(PackError::Name)?;
         let path = path.to_owned();
         let pack = Self { path, coding };
         match pack.path.metadata() {
@@ -91,6 +77,15 @@ impl SavedPack {
                 open_when_free(|| File::open(&pack.path))?;
                 Ok(pack)
             }
+        }
+    }
+
+    /// Returns the pack at `path`, which is known to be one, if it exists.
+    pub(crate) fn of(path: PathBuf) -> Self {
+        let coding = RecordCompression::of_name(&final_name(&path));
+        Self {
+            coding: coding.unwrap_or(RecordCompression::Plain),
+            path,
         }
     }
 
@@ -121,12 +116,48 @@ impl SavedPack {
     /// if that is damaged, others if it cannot be read.
     pub(crate) fn read(&self, place: PackPlace, take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut bytes = self.bytes(place.offset..place.end())?;
-        let read = self.check_record(&mut bytes, RESPONSE, take);
+        let mut heads = RecordHeads::default();
+        let read = self.check_record(&mut bytes, RESPONSE, &mut heads, take);
         read.and_then(|()| match bytes.fill_buf()?.is_empty() {
             true => Ok(()),
             false => Err(damaged("wrong end")),
         })
         .map_err(|error| in_context(error, || "the record in the pack is damaged".to_owned()))
+    }
+
+    /// Reads the whole pack.
+    ///
+    /// # Errors
+    /// As for [`check_records`](Self::check_records).
+    pub(crate) fn scan(
+        &self,
+        mut visit: impl FnMut(&ScannedRecord<'_>) -> io::Result<()>,
+    ) -> io::Result<PackScan> {
+        let file = open_when_free(|| File::open(&self.path))?;
+        let mut scan = PackScan::default();
+        let mut bytes = BufReader::with_capacity(SCAN_BYTES, HashingReader::new(file));
+        while !bytes.fill_buf()?.is_empty() {
+            let at = bytes.get_ref().length - bytes.buffer().len() as u64;
+            let what = || format!("no intact record at byte {at} of the pack");
+            let mut heads = RecordHeads::default();
+            self.check_record(&mut bytes, RECORD, &mut heads, |_| ())
+                .map_err(|error| in_context(error, what))?;
+            scan.records += 1;
+            let end = bytes.get_ref().length - bytes.buffer().len() as u64;
+            let blank = match self.coding {
+                RecordCompression::Plain => BLANK_LINE.len() as u64,
+                RecordCompression::Gzip => 0,
+            };
+            visit(&ScannedRecord {
+                heads: &heads,
+                offset: at,
+                length: end - at - blank,
+            })?;
+        }
+        let read = bytes.into_inner();
+        scan.bytes = read.length;
+        scan.sha256 = read.hash.finish();
+        Ok(scan)
     }
 
     /// Checks that there is nothing but intact records between two positions.
@@ -138,7 +169,7 @@ impl SavedPack {
         let mut bytes = self.bytes(range).map_err(|error| (at, error))?;
         while !bytes.fill_buf().map_err(|error| (at, error))?.is_empty() {
             at = end - bytes.buffer().len() as u64 - bytes.get_ref().limit();
-            self.check_record(&mut bytes, RECORD, |_| ())
+            self.check_record(&mut bytes, RECORD, &mut RecordHeads::default(), |_| ())
                 .map_err(|error| {
                     let what = || format!("no intact record at byte {at} of the pack");
                     (at, in_context(error, what))
@@ -162,13 +193,14 @@ impl SavedPack {
         &self,
         bytes: &mut impl BufRead,
         begin: &[u8],
+        heads: &mut RecordHeads,
         take: impl FnMut(&[u8]),
     ) -> io::Result<()> {
         match self.coding {
-            RecordCompression::Plain => check_record(bytes, begin, take),
+            RecordCompression::Plain => check_record(bytes, begin, heads, take),
             RecordCompression::Gzip => {
                 let mut member = BufReader::new(bufread::GzDecoder::new(bytes));
-                check_record(&mut member, begin, take)?;
+                check_record(&mut member, begin, heads, take)?;
                 match member.fill_buf()?.is_empty() {
                     true => Ok(()),
                     false => Err(damaged("wrong end")),
@@ -178,13 +210,74 @@ impl SavedPack {
     }
 }
 
-#[cfg(feature = "cli")]
+/// The head of a record, and that of the response in it.
+#[derive(Debug, Default)]
+pub(crate) struct RecordHeads {
+    pub head: Vec<u8>,
+    pub http: Vec<u8>,
+}
+
+/// A record of a pack that is read through.
+#[derive(Debug)]
+pub(crate) struct ScannedRecord<'a> {
+    pub heads: &'a RecordHeads,
+    pub offset: u64,
+    /// As indexes have it: without the blank lines after a record that is not compressed.
+    pub length: u64,
+}
+
+/// What is in a whole pack.
+#[derive(Debug, Clone)]
+pub(crate) struct PackScan {
+    /// Its length.
+    pub bytes: u64,
+    /// The number of its records.
+    pub records: u64,
+    /// The hash of the file.
+    pub sha256: Sha256,
+}
+
+impl Default for PackScan {
+    fn default() -> Self {
+        Self {
+            bytes: 0,
+            records: 0,
+            sha256: Sha256::of(b""),
+        }
+    }
+}
+
+/// Hashes and counts what is read.
+struct HashingReader<R> {
+    from: R,
+    hash: Sha256Context,
+    length: u64,
+}
+
+impl<R> HashingReader<R> {
+    fn new(from: R) -> Self {
+        Self {
+            from,
+            hash: Sha256Context::default(),
+            length: 0,
+        }
+    }
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(into)?;
+        self.hash.update(into.get(..read).unwrap_or_default());
+        self.length += read as u64;
+        Ok(read)
+    }
+}
+
 fn damaged(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 /// Says what is damaged, unless the disk failed.
-#[cfg(feature = "cli")]
 fn in_context(error: io::Error, what: impl FnOnce() -> String) -> io::Error {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     match error.kind() {
@@ -195,24 +288,28 @@ fn in_context(error: io::Error, what: impl FnOnce() -> String) -> io::Error {
 
 /// Reads a record up to its end, which begins with `begin`, checks its digest, and passes its block
 /// to `take`, or its payload if it is a response.
-#[cfg(feature = "cli")]
 fn check_record(
     record: &mut impl BufRead,
     begin: &[u8],
+    heads: &mut RecordHeads,
     mut take: impl FnMut(&[u8]),
 ) -> io::Result<()> {
-    let head = read_head(record)?;
+    heads.head = read_head(record)?;
+    let head = &heads.head;
     if !head.starts_with(begin) {
         return Err(damaged(match begin {
             RESPONSE => "no response at its position",
             _ => "other bytes",
         }));
     }
-    let length = value_of(&head, b"\r\nContent-Length: ");
+    let length = value_of(head, b"\r\nContent-Length: ");
     let length = length.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
     let length = length.ok_or_else(|| damaged("no length"))?;
     let (http_length, digest_field) = match head.starts_with(RESPONSE) {
-        true => (read_head(record)?.len() as u64, PAYLOAD_DIGEST_FIELD),
+        true => {
+            heads.http = read_head(record)?;
+            (heads.http.len() as u64, PAYLOAD_DIGEST_FIELD)
+        }
         false => (0, BLOCK_DIGEST_FIELD),
     };
     let rest = length.checked_sub(http_length);
@@ -237,14 +334,13 @@ fn check_record(
         return Err(damaged("wrong end"));
     }
     let found = hasher.finish().base32();
-    match value_of(&head, digest_field) {
+    match value_of(head, digest_field) {
         Some(digest) if digest != found => Err(damaged("wrong digest")),
         _ => Ok(()),
     }
 }
 
 /// Reads up to and including the next blank line.
-#[cfg(feature = "cli")]
 fn read_head(record: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(BLANK_LINE) {
@@ -261,8 +357,7 @@ fn read_head(record: &mut impl BufRead) -> io::Result<Vec<u8>> {
 }
 
 /// Returns the rest of the line behind this text.
-#[cfg(feature = "cli")]
-fn value_of<'a>(head: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn value_of<'a>(head: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
     let value = head.get(memmem::find(head, field)? + field.len()..)?;
     value.get(..memchr::memchr(b'\r', value)?)
 }

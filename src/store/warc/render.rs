@@ -49,6 +49,7 @@ impl RecordGroup {
     #[must_use]
     pub(crate) fn response(&self) -> PackPlace {
         PackPlace {
+            n: None,
             offset: self.response_at as u64,
             length: (self.bytes.len() - self.response_at) as u64,
         }
@@ -82,6 +83,11 @@ impl Renderer {
             head: Vec::new(),
             block: Vec::new(),
         }
+    }
+
+    /// Sets the record that describes those to be rendered.
+    pub(super) fn set_warcinfo(&mut self, id: RecordId) {
+        self.warcinfo = id;
     }
 
     /// Renders a single exchange whose decoded body is in memory.
@@ -181,6 +187,7 @@ impl Renderer {
             return Err(wrong_length());
         }
         Ok(PackPlace {
+            n: None,
             offset,
             length: feed.finish()? - offset,
         })
