@@ -221,6 +221,10 @@ impl CsvHeader {
         if let Some(name) = kept_twice(&names, &rules.columns) {
             return Err(wrong(format!("duplicate column {}", shown_url(name))));
         }
+        if let Some(name) = kept_unread(row, &names, &rules.columns) {
+            let name = shown_url(name);
+            return Err(wrong(format!("header row: column {name} is {NOT_UTF8}")));
+        }
         let url = rules.columns.find_url(&names).map_err(|why| {
             let first = names.iter().find(|name| parse_url(name).is_ok());
             match first {
@@ -229,6 +233,9 @@ impl CsvHeader {
                     wrong(format!(
                         "no header row: the first row has {url}; put a row with url above it"
                     ))
+                }
+                None if !row.cells().all(|cell| is_utf8(&cell)) => {
+                    wrong(format!("header row: {why}; the row is {NOT_UTF8}"))
                 }
                 None => ListFlaw {
                     reason: format!("header row: {why}"),
@@ -321,7 +328,7 @@ impl CsvHeader {
         let mut cells = self.uses().zip(row.cells());
         cells.all(|((name, used), cell)| {
             let is_used = used.is_some() || rules.columns.keeps(name);
-            !is_used || std::str::from_utf8(&cell).is_ok()
+            !is_used || is_utf8(&cell)
         })
     }
 }
@@ -335,6 +342,33 @@ fn kept_twice<'n>(names: &'n [String], columns: &ColumnRules) -> Option<&'n str>
         .filter(|name| !name.is_empty() && columns.keeps(name));
     let second = kept.find(|name| !found.insert(name.to_ascii_lowercase()));
     second.map(String::as_str)
+}
+
+/// Returns the name in another encoding of a column to be kept, or of one that may be it, if one to
+/// be kept is not there by its name.
+fn kept_unread<'n>(
+    row: &CsvRow<'_>,
+    names: &'n [String],
+    columns: &ColumnRules,
+) -> Option<&'n str> {
+    let lacks_one = missing_kept(names, columns).next().is_some();
+    let mut named = names.iter().zip(row.cells());
+    let unread = named.find(|(name, cell)| !is_utf8(cell) && (lacks_one || columns.keeps(name)));
+    unread.map(|(name, _)| name.as_str())
+}
+
+/// Returns the columns to be kept that are not there.
+fn missing_kept<'n>(
+    names: &'n [String],
+    columns: &'n ColumnRules,
+) -> impl Iterator<Item = &'n String> + 'n {
+    let is_there = |kept: &str| names.iter().any(|name| name.eq_ignore_ascii_case(kept));
+    let kept = columns.keep.iter();
+    kept.filter(move |kept| *kept != ALL_COLUMNS && !is_there(kept))
+}
+
+fn is_utf8(cell: &[u8]) -> bool {
+    std::str::from_utf8(cell).is_ok()
 }
 
 fn column(cell: &[u8]) -> String {
@@ -354,12 +388,9 @@ fn header_warning(header: &CsvHeader, rules: &ListRules) -> Option<String> {
 }
 
 /// Returns a warning for each column that is to be kept but is not there.
-fn not_kept(header: &CsvHeader, rules: &ListRules) -> impl Iterator<Item = String> {
+fn not_kept<'n>(header: &'n CsvHeader, rules: &'n ListRules) -> impl Iterator<Item = String> + 'n {
     let names = &header.names;
-    let is_there = |kept: &str| names.iter().any(|name| name.eq_ignore_ascii_case(kept));
-    let kept = rules.columns.keep.iter();
-    let missing = kept.filter(move |kept| *kept != ALL_COLUMNS && !is_there(kept));
-    missing.map(|kept| {
+    missing_kept(names, &rules.columns).map(|kept| {
         let rated = names.iter().map(|name| (similarity(name, kept), name));
         let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
         let best = best.filter(|(rating, _)| *rating > MIN_SIMILARITY);
@@ -923,6 +954,30 @@ mod tests {
         );
     }
 
+    /// Old versions of Excel write the encoding of their country.
+    #[test]
+    fn a_header_in_latin1_is_an_error_only_if_such_a_column_may_be_meant() {
+        let list = b"stra\xdfe;url\nM\xfchlweg;http://a/\nplain;http://b/\n";
+        let found = |url, keep: &[&str]| {
+            let found = whole::read(InputFormat::Csv, list, keeping(url, keep));
+            found.map_err(|error| error.to_string())
+        };
+        for keep in [&[][..], &["url"]] {
+            let found = found(None, keep).unwrap();
+            assert!(matches!(&found[..], [ListEntry::Job(_), ListEntry::Job(_)]));
+        }
+        let mut page = vec![];
+        for (url, keep) in [
+            (None, &["*"][..]),
+            (None, &["straße"]),
+            (None, &["url", "straße"]),
+            (Some("straße"), &[]),
+        ] {
+            page.push(found(url, keep).unwrap_err());
+        }
+        insta::assert_snapshot!("header_in_latin1", page.join("\n"));
+    }
+
     #[test]
     fn another_column_than_url_is_the_url_if_it_is_named() {
         let rules = keeping(Some("Page"), &["*"]);
@@ -1321,7 +1376,12 @@ mod tests {
         }
         // Bytes that only start like a mark belong to the first name.
         let error = whole::read(InputFormat::Csv, b"\xef\xbbnote\n", ListRules::default());
-        assert!(error.unwrap_err().to_string().ends_with("\u{fffd}note"));
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .contains("\u{fffd}note; the row is not valid UTF-8")
+        );
         let only = whole::read(InputFormat::Csv, b"\xef\xbb\xbf", ListRules::default());
         assert!(only.unwrap().is_empty());
     }

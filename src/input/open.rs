@@ -9,7 +9,7 @@ use super::list::ListRules;
 use super::reader::InputReader;
 use super::source::OpenInput;
 use super::{Batch, InputError, InputOptions, Source};
-use crate::model::LiveStats;
+use crate::model::{LiveStats, start_thread};
 
 /// Capacity of the channel, in batches.
 const BATCHES: usize = 4;
@@ -48,10 +48,8 @@ pub(crate) fn open(
     }
     let (sender, receiver) = mpsc::channel(BATCHES);
     let reader = InputReader::new(sender, live, rules, options.on_warning);
-    std::thread::Builder::new()
-        .name("list".into())
-        .spawn(move || reader.run(inputs))
-        .map_err(|cause| InputError::new("the list (cannot start the reader thread)", cause))?;
+    start_thread("list", move || reader.run(inputs))
+        .map_err(|cause| InputError::new("the list", cause))?;
     Ok(receiver)
 }
 

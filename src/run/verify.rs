@@ -20,7 +20,7 @@ use crate::config::{Config, ReportOptions, ResultFormat, SaveOptions};
 use crate::engine::{BodyVerifier, EngineOptions, digest_of};
 use crate::model::{
     BodyHashes, Cause, ContentChange, ErrorText, FetchError, InputPosition, Job, ListEntry,
-    LiveStats, Outcome, Record, RelPath, Sha256, Summary,
+    LiveStats, Outcome, Record, RelPath, Sha256, Summary, no_thread,
 };
 use crate::report::{
     FindingWriter, Journal, JournalContents, JournalError, JournalReader, NoticeReporter, Output,
@@ -179,18 +179,25 @@ impl Inspection {
         let (read, written) = thread::scope(|scope| {
             for _ in 0..threads() {
                 let (queue, findings) = (Arc::clone(&queue), findings.clone());
-                scope.spawn(move || self.work(ends, is_whole, &queue, &findings));
+                thread::Builder::new()
+                    .spawn_scoped(scope, move || {
+                        self.work(ends, is_whole, &queue, &findings);
+                    })
+                    .map_err(no_thread)?;
             }
             // Only the threads hold the ends now, so that each sees when the other is gone.
             drop((queue, findings));
-            let writer = scope.spawn(move || write_all(&found, results));
+            let writer = thread::Builder::new()
+                .spawn_scoped(scope, move || write_all(&found, results))
+                .map_err(no_thread)?;
             let read = match list {
                 Some(list) => self.read_list(list, engine, ends, &suspects),
                 None => self.read_all(ends, &suspects),
             };
             drop(suspects);
-            (read, writer.join())
-        });
+            Ok((read, writer.join()))
+        })
+        .map_err(Problem::Thread)?;
         let written = written.map_err(|_| Problem::Internal("a thread panicked".to_owned()))?;
         let mut summary = written.map_err(results_problem)?;
         read?;
