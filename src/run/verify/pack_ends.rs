@@ -47,10 +47,11 @@ impl PackEnds {
         parts
     }
 
-    /// Returns the position of the line about the record at this position of the pack.
-    pub(super) fn line_about(&self, at: u64) -> Option<u64> {
+    /// Returns the positions of the lines about the responses that end behind this position of the
+    /// pack, in their order there.
+    pub(super) fn lines_behind(&self, at: u64) -> impl Iterator<Item = u64> + '_ {
         let next = self.all.partition_point(|(end, _)| *end <= at);
-        self.all.get(next).map(|(_, line)| *line)
+        self.all.iter().skip(next).map(|(_, line)| *line)
     }
 
     /// Returns what is known of a pack of this length.
