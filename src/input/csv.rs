@@ -867,6 +867,81 @@ mod tests {
         assert!(header_error("a;b;c\n").contains("a, b, c"));
     }
 
+    /// Files in the form of LibreOffice (UTF-8, cells quoted as needed, or all texts) and of Excel
+    /// ("CSV UTF-8", "CSV" and "Unicode Text"), with a comma or, where that separates decimals, a
+    /// semicolon.
+    #[test]
+    fn tables_are_read_as_spreadsheets_write_them() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/fuzz/lists");
+        for (name, format) in [
+            ("libreoffice.csv", InputFormat::Csv),
+            ("libreoffice-quoted.csv", InputFormat::Csv),
+            ("excel-utf8.csv", InputFormat::Csv),
+            ("excel-ansi.csv", InputFormat::Csv),
+            ("excel-unicode.tsv", InputFormat::Tsv),
+        ] {
+            let table = std::fs::read(format!("{folder}/{name}")).unwrap();
+            let is_utf8 = name != "excel-ansi.csv";
+            let keep: &[_] = if is_utf8 { &["*"] } else { &["Nr"] };
+            let found = whole::read(format, &table, keeping(None, keep)).unwrap();
+            let urls = found.iter().map(|entry| match entry {
+                ListEntry::Job(job) => job.url.path().to_owned() + job.url.query().unwrap_or(""),
+                other => panic!("{name}: {other:?}"),
+            });
+            let urls: Vec<_> = urls.collect();
+            assert_eq!(
+                urls,
+                ["/1.jpgw=1,5&h=2;3", "/2.jpg", "/3.jpg", "/4.jpg"],
+                "{name}"
+            );
+            let kept = |number: usize| columns(&found[number]).unwrap();
+            if is_utf8 {
+                assert!(
+                    kept(0).ends_with("\"Größe\":\"1,5\"}"),
+                    "{name}: {}",
+                    kept(0)
+                );
+                let quoted = r#"{"Nr":"2","Straße":"Haus \"Sonne\", Hof","#;
+                assert!(kept(1).starts_with(quoted), "{name}: {}", kept(1));
+                let lines = if format == InputFormat::Csv {
+                    "zwei\\nZeilen"
+                } else {
+                    "zwei Zeilen"
+                };
+                assert!(kept(2).contains(lines), "{name}: {}", kept(2));
+            } else {
+                assert_eq!(kept(3), r#"{"Nr":"4"}"#);
+                let all = whole::read(format, &table, keeping(None, &["*"]));
+                assert!(all.unwrap_err().to_string().contains("iconv"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_cell_of_ten_megabytes_costs_its_own_row_at_most() {
+        let huge = "x".repeat(10_000_000);
+        let cell = format!("http://{}", "x".repeat(300_000));
+        let list = format!(
+            "url,id,note\nhttp://a/,1,{huge}\n{cell},2,\nhttp://b/,\"{cell}\",\nhttp://c/,4,\n"
+        );
+        let found = whole::read(InputFormat::Csv, list.as_bytes(), keeping(None, &["id"])).unwrap();
+        let told = found.iter().map(|entry| match entry {
+            ListEntry::Job(job) => job.url.to_string(),
+            ListEntry::Invalid(bad) => bad.error.to_string(),
+            other => panic!("{other:?}"),
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(
+            told,
+            [
+                "http://a/",
+                "invalid input: uri too long",
+                "invalid input: columns exceed 256 KiB",
+                "http://c/",
+            ]
+        );
+    }
+
     #[test]
     fn a_first_line_may_name_the_delimiter() {
         for list in [

@@ -271,9 +271,12 @@ fn read_head(record: &mut impl BufRead) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Reads a head up to the next blank line, or to the first error. A decoder loses the bytes of the
-/// call that finds damage, so each call is for one.
+/// Reads a head up to the next blank line, or to the first error.
 #[cfg(feature = "cli")]
+#[expect(
+    clippy::unbuffered_bytes,
+    reason = "a decoder loses the bytes of the call that finds damage; below it is a buffer"
+)]
 fn readable_head(record: impl Read) -> Vec<u8> {
     let mut head = Vec::new();
     for byte in record.take(MAX_HEADS_BYTES).bytes() {
