@@ -115,7 +115,7 @@ pub mod program {
     pub use crate::input::{InputOptions, Source, UrlIterator, WarningCallback};
     pub use crate::model::{
         CookieFileError, CookieFileSummary, CookieFlaw, CookieJar, Credentials, escape_control,
-        is_control, parse_duration, parse_method, similar_name,
+        is_control, is_thread_error, parse_duration, parse_method, similar_name,
     };
     pub use crate::notify::{
         Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,

@@ -174,7 +174,11 @@ fn configure(cli: Cli, console: &Console) -> Result<Config, ExitCode> {
 fn listen(early: EarlySignals, screen: Option<Screen>) -> Result<Signals, ExitCode> {
     let screen = screen.unwrap_or_else(|| Screen::new(ProgressStyle::None));
     Signals::listen(early, screen).map_err(|error| {
-        let text = format!("cannot listen for signals: {error}");
+        let advice = match error.kind() {
+            io::ErrorKind::WouldBlock => format!("; {}", cli::MORE_THREADS),
+            _ => String::new(),
+        };
+        let text = format!("cannot listen for signals: {error}{advice}");
         fail_with(&text, EXIT_RUN_FAILED)
     })
 }
@@ -270,6 +274,7 @@ impl Console {
             Ok(summary) if self.failures_ok && summary.is_settled() => 0,
             Ok(_) => EXIT_FAILED,
             Err(error) if error.problem.is_closed_pipe() => EXIT_PIPE_CLOSED,
+            Err(error) if cli::is_out_of_threads(&error.problem) => EXIT_RUN_FAILED,
             Err(error) => match error.problem {
                 Problem::Input(_)
                 | Problem::Transport(_)

@@ -53,6 +53,7 @@ impl TryFrom<Cli> for Config {
             SchemeArg::Https => DefaultScheme::Https,
         });
         config.input.url_column = cli.url_column.clone();
+        check_kept(&cli.keep_columns)?;
         config.input.keep_columns = cli.keep_columns.clone();
         config.input.shard = cli.cluster.shard()?;
         if config.input.base_url.is_some() && config.input.format != InputFormat::Manifest {
@@ -428,6 +429,18 @@ fn results_format(cli: &Cli) -> Result<ResultFormat, UsageError> {
     } else {
         ResultFormat::Text
     })
+}
+
+/// Fails if a column is to be kept twice: a record has room for one of its name, in any case.
+fn check_kept(names: &[String]) -> Result<(), UsageError> {
+    let mut rest = names.iter();
+    while let Some(first) = rest.next() {
+        if let Some(second) = rest.clone().find(|name| name.eq_ignore_ascii_case(first)) {
+            let [first, second] = [first, second].map(|name| redact::value(name).into_owned());
+            return Err(UsageError::KeptTwice { first, second });
+        }
+    }
+    Ok(())
 }
 
 /// Fails for a template with a column that the run does not keep, which would always be empty.

@@ -7,12 +7,15 @@ use std::path::Path;
 use clap::CommandFactory;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use fetchall::program::escape_control;
+use fetchall::program::{escape_control, is_thread_error};
 use fetchall::{Problem, SaveError};
 
 use super::masked_values::masked;
 use super::secrets::SECRET_OPTIONS;
 use super::{Cli, redact};
+
+/// What to do if the system starts no further thread.
+pub(crate) const MORE_THREADS: &str = "allow this user more processes (ulimit -u)";
 
 /// Flags of curl, wget and others that fetchall does not have, with what to use instead.
 const FLAGS: [(&[&str], &str); 57] = [
@@ -288,7 +291,7 @@ const FLAGS: [(&[&str], &str); 57] = [
         &["-D", "--dump-header", "--server-response"],
         "--json shows the status, type and validators of each response",
     ),
-    (&["--debug", "--trace", "-d2"], "-vv logs every request"),
+    (&["--debug", "--trace"], "-vv logs every request"),
     (
         &["--completions", "--completion"],
         "--generate bash prints completions",
@@ -434,6 +437,9 @@ fn tip(error: &mut clap::Error, text: &'static str) {
 pub(crate) fn advice_for(problem: &Problem) -> Option<&'static str> {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
     let writes = match problem {
+        _ if is_out_of_threads(problem) => {
+            return Some(MORE_THREADS);
+        }
         Problem::Input(_) => false,
         Problem::Report(_) | Problem::Save(_) => true,
         _ => return None,
@@ -469,15 +475,25 @@ fn is_parent_there(problem: &Problem) -> bool {
     }
 }
 
+/// Whether a problem is that the system does not start a thread.
+pub(crate) fn is_out_of_threads(problem: &Problem) -> bool {
+    matches!(problem, Problem::Thread(_)) || io_below(problem).is_some_and(is_thread_error)
+}
+
 /// Returns the kind of the I/O error in the error's chain.
 fn kind_below(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    io_below(error).map(io::Error::kind)
+}
+
+/// Returns the I/O error in the error's chain.
+fn io_below<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(io) = error.downcast_ref::<io::Error>() {
-            return Some(io.kind());
+            return Some(io);
         }
         if let Some(io) = error.downcast_ref::<std::sync::Arc<io::Error>>() {
-            return Some(io.kind());
+            return Some(io);
         }
         next = error.source();
     }
@@ -486,6 +502,10 @@ fn kind_below(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use clap::Parser;
+
     use super::super::options;
     use super::*;
 
@@ -493,6 +513,40 @@ mod tests {
     fn flags(text: &str) -> impl Iterator<Item = &str> {
         text.split([' ', ';', ',', ':', '.'])
             .filter(|word| word.starts_with('-') && word.len() > 1)
+    }
+
+    /// However a flag is written: clap takes the flags of its table apart in ways of its own.
+    #[test]
+    fn every_foreign_flag_gets_its_hint() {
+        let mut all = HashSet::new();
+        for (foreign, hint) in FLAGS {
+            for flag in foreign {
+                assert!(all.insert(flag), "{flag} is there twice");
+                let with_value = match flag.starts_with("--") {
+                    true => format!("{flag}=1"),
+                    false => format!("{flag}1"),
+                };
+                for args in [&[*flag][..], &[flag, "1"], &["http://a/", &with_value]] {
+                    let parsed = Cli::try_parse_from([&["fetchall"], args].concat());
+                    let Err(error) = parsed else {
+                        panic!("{args:?} is accepted");
+                    };
+                    let text = add(error).to_string();
+                    assert!(text.contains(hint), "{args:?}: {text}");
+                    assert!(!text.contains("similar"), "{args:?}: {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_foreign_subcommand_gets_its_hint() {
+        for (words, hint) in WORDS {
+            for word in words {
+                let text = super::super::input_hints::of(word.as_ref(), false);
+                assert!(text.unwrap().contains(hint), "{word}");
+            }
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) use advice::{lacks_password, netrc_warning, warnings};
 pub(crate) use args::Cli;
 pub(crate) use cli_error::CliError;
 pub(crate) use fd_limit::{bound_by_descriptors, raise_descriptor_limit};
-pub(crate) use flag_hints::advice_for;
+pub(crate) use flag_hints::{MORE_THREADS, advice_for, is_out_of_threads};
 pub(crate) use fs_util::is_only_for_reading;
 pub(crate) use logs::start as start_logs;
 pub(crate) use notifications::RunNotifier;

@@ -6,7 +6,7 @@ use std::panic::PanicHookInfo;
 
 use fetchall::program::escape_control;
 
-use super::redact;
+use super::{MORE_THREADS, redact};
 
 /// Replaces the panic message of the standard library. The run then ends with an internal error.
 pub(crate) fn report_panics() {
@@ -18,11 +18,17 @@ pub(crate) fn report_panics() {
     }));
 }
 
+/// How the panic of tokio begins when the system starts no further thread, which is no bug.
+const NO_THREAD: &str = "OS can't spawn worker thread: ";
+
 fn text(location: Option<&str>, payload: &(dyn Any + Send)) -> String {
     let message = payload
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    if let Some(cause) = message.and_then(|message| message.strip_prefix(NO_THREAD)) {
+        return format!("cannot start a thread: {cause}; {MORE_THREADS}");
+    }
     // The message of a panic may quote what was being processed.
     let message = redact::message(message.unwrap_or("no message"));
     let message = escape_control(&message);
@@ -50,5 +56,14 @@ mod tests {
         );
         assert!(!line.contains('\n'), "{line}");
         assert!(text(None, &1).contains("no message"));
+        let line = text(
+            None,
+            &"OS can't spawn worker thread: none left (os error 11)",
+        );
+        let advice = "allow this user more processes (ulimit -u)";
+        assert_eq!(
+            line,
+            format!("cannot start a thread: none left (os error 11); {advice}")
+        );
     }
 }

@@ -95,6 +95,11 @@ pub enum UsageError {
     /// `--base-url` without a manifest.
     #[error("--base-url: only a manifest has one; add --input-format sha256sums")]
     UnusedBaseUrl,
+    /// `--keep-columns` with a name twice.
+    #[error(
+        "--keep-columns: {second} is the same column as {first}, since names count in any case; name it once"
+    )]
+    KeptTwice { first: String, second: String },
     /// A section of a config file for one host.
     #[error(transparent)]
     Host(#[from] SettingError),
@@ -121,6 +126,7 @@ impl UsageError {
             Self::Data { .. } => Some(("data", "data")),
             Self::UnusedBaseUrl => Some(("base_url", "base-url")),
             Self::PackName { .. } => Some(("pack", "pack")),
+            Self::KeptTwice { .. } => Some(("keep_columns", "keep-columns")),
             Self::OutputDir { .. } => Some(("output_dir", "output-dir")),
             Self::Secret { option, .. } => match *option {
                 "--header" => Some(("headers", "header")),

@@ -26,7 +26,7 @@ pub(super) fn parse_integer<N: FromStr>(text: &str) -> Result<N, String> {
 pub(super) fn column(text: &str) -> Result<String, String> {
     match text.trim_ascii() {
         "" => Err("expected the name of a column".to_owned()),
-        _ => Ok(text.to_owned()),
+        name => Ok(name.to_owned()),
     }
 }
 

@@ -50,6 +50,7 @@ pub use options::EngineOptions;
 pub(crate) use request::digest_of;
 pub(crate) use shared::Engine;
 pub(crate) use shutdown::Shutdown;
+pub(crate) use threads::ThreadFailure;
 
 /// Errors that ended a run early. A shutdown is not an error and leaves all fields empty.
 #[derive(Debug, Default)]
@@ -58,8 +59,8 @@ pub(crate) struct EngineExit {
     pub input_error: Option<InputError>,
     /// Saving became impossible.
     pub broken: Option<FetchError>,
-    /// Message of a task that panicked: a bug in this program.
-    pub panic: Option<String>,
+    /// A thread did not start, or a task panicked.
+    pub failure: Option<ThreadFailure>,
 }
 
 /// Runs until every job is settled or a shutdown ends the run.
@@ -113,7 +114,7 @@ pub(crate) async fn run<T: Transport, S: BodyStore>(
         Ok(input_error) => (input_error, None),
         Err(error) => (None, Some(error)),
     };
-    let panic = feed_error
+    let failure = feed_error
         .into_iter()
         .chain(time.err())
         .find_map(threads::panic_of)
@@ -121,7 +122,7 @@ pub(crate) async fn run<T: Transport, S: BodyStore>(
     EngineExit {
         input_error,
         broken,
-        panic,
+        failure,
     }
 }
 

@@ -769,7 +769,8 @@ async fn unlimited_durations_do_not_overflow() {
             }),
         })
         .await;
-    assert!(outcome.end.panic.is_none(), "{:?}", outcome.end.panic);
+    let failure = outcome.end.failure;
+    assert!(failure.is_none(), "{failure:?}");
     assert_eq!(outcome.settled.len(), 0, "all wait forever");
 }
 
@@ -841,7 +842,8 @@ async fn a_worker_that_panics_ends_the_run_with_an_error() {
             },
         )
         .await;
-    assert_eq!(outcome.end.panic.as_deref(), Some("scripted"));
+    let failure = outcome.end.failure;
+    assert!(matches!(failure, Some(ThreadFailure::Panic(text)) if text == "scripted"));
     assert_eq!(outcome.took, Duration::ZERO);
 }
 

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
 
 use futures::future::join_all;
 use tokio::runtime::Builder;
@@ -12,23 +11,38 @@ use tokio::task::JoinError;
 
 use super::{Engine, worker};
 use crate::fetch::Transport;
+use crate::model::{no_thread, start_thread};
 use crate::store::BodyStore;
 
+/// How the panic of tokio begins when it needs a thread and cannot start one.
+const TOKIO_NO_THREAD: &str = "OS can't spawn worker thread";
+
+/// Why the workers of a thread ended early.
+#[derive(Debug)]
+pub(crate) enum ThreadFailure {
+    /// The system does not start the thread.
+    Start(io::Error),
+    /// The message of a panic: a bug in this program.
+    Panic(String),
+}
+
 /// Starts the workers of all threads, the first of which is the caller's. Returns a future that
-/// waits for their end, with the message of a panic or of a thread that could not be started.
+/// waits for their end.
 pub(super) fn start<T: Transport, S: BodyStore>(
     engine: &Arc<Engine<T, S>>,
-) -> impl Future<Output = Result<(), String>> + use<T, S> {
+) -> impl Future<Output = Result<(), ThreadFailure>> + use<T, S> {
     let others = 1..engine.options.threads.get();
-    let others: Vec<_> = others.map(|number| start_thread(engine, number)).collect();
+    let others: Vec<_> = others.map(|number| start_one(engine, number)).collect();
     let own = spawn_workers(engine, 0);
     async move {
         let mut ended = first_panic(join_all(own).await);
         for thread in others {
             let end = match thread {
                 // Only a panic outside of the workers drops the sender.
-                Ok(end) => end.await.unwrap_or(Err("a thread panicked".to_owned())),
-                Err(error) => Err(format!("cannot start a thread: {error}")),
+                Ok(end) => end
+                    .await
+                    .unwrap_or_else(|_| Err(ThreadFailure::Panic("a thread panicked".to_owned()))),
+                Err(error) => Err(ThreadFailure::Start(error)),
             };
             ended = ended.and(end);
         }
@@ -37,34 +51,42 @@ pub(super) fn start<T: Transport, S: BodyStore>(
 }
 
 /// Starts a thread with its workers. The receiver gets their end.
-fn start_thread<T: Transport, S: BodyStore>(
+fn start_one<T: Transport, S: BodyStore>(
     engine: &Arc<Engine<T, S>>,
     number: usize,
-) -> io::Result<oneshot::Receiver<Result<(), String>>> {
+) -> io::Result<oneshot::Receiver<Result<(), ThreadFailure>>> {
     let (end, receiver) = oneshot::channel();
-    let started = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .and_then(|runtime| {
-            let engine = Arc::clone(engine);
-            let name = format!("fetch-{number}");
-            thread::Builder::new().name(name).spawn(move || {
-                let workers = async {
-                    let workers = spawn_workers(&engine, number);
-                    // The workers have the engine, and it has to end with them.
-                    drop(engine);
-                    join_all(workers).await
-                };
-                let ended = first_panic(runtime.block_on(workers));
-                // Blocking work that still runs must not hold up the end of the run.
-                runtime.shutdown_background();
-                let _ = end.send(ended);
-            })
-        });
+    let of_thread = Arc::clone(engine);
+    let started = start_thread(&format!("fetch-{number}"), move || {
+        let _ = end.send(run_workers(of_thread, number));
+    });
     if started.is_err() {
         engine.shutdown.abort();
     }
-    started.map(|_| receiver)
+    started.map(|()| receiver)
+}
+
+/// Runs the workers of a thread. It makes the runtime itself: one that is dropped on the thread of
+/// another runtime panics.
+fn run_workers<T: Transport, S: BodyStore>(
+    engine: Arc<Engine<T, S>>,
+    number: usize,
+) -> Result<(), ThreadFailure> {
+    let built = Builder::new_current_thread().enable_all().build();
+    let runtime = built.map_err(|error| {
+        engine.shutdown.abort();
+        ThreadFailure::Start(no_thread(error))
+    })?;
+    let workers = async {
+        let workers = spawn_workers(&engine, number);
+        // The workers have the engine, and it has to end with them.
+        drop(engine);
+        join_all(workers).await
+    };
+    let ended = first_panic(runtime.block_on(workers));
+    // Blocking work that still runs must not hold up the end of the run.
+    runtime.shutdown_background();
+    ended
 }
 
 fn spawn_workers<T: Transport, S: BodyStore>(
@@ -76,15 +98,20 @@ fn spawn_workers<T: Transport, S: BodyStore>(
         .collect()
 }
 
-fn first_panic(ends: Vec<Result<(), JoinError>>) -> Result<(), String> {
+fn first_panic(ends: Vec<Result<(), JoinError>>) -> Result<(), ThreadFailure> {
     let mut errors = ends.into_iter().filter_map(Result::err);
     errors.find_map(panic_of).map_or(Ok(()), Err)
 }
 
-/// Returns the message of a task that panicked.
-pub(super) fn panic_of(error: JoinError) -> Option<String> {
+/// Returns why a task panicked.
+pub(super) fn panic_of(error: JoinError) -> Option<ThreadFailure> {
     let payload = error.try_into_panic().ok()?;
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    Some(text.unwrap_or_else(|| "a task panicked".to_owned()))
+    Some(match text {
+        Some(text) if text.starts_with(TOKIO_NO_THREAD) => {
+            ThreadFailure::Start(no_thread(io::ErrorKind::WouldBlock.into()))
+        }
+        text => ThreadFailure::Panic(text.unwrap_or_else(|| "a task panicked".to_owned())),
+    })
 }

@@ -256,6 +256,10 @@ impl CsvHeader {
         if let Some(name) = kept_twice(&names, &rules.columns) {
             return Err(wrong(format!("duplicate column {}", shown_url(name))));
         }
+        if let Some(name) = kept_unread(row, &names, &rules.columns) {
+            let name = shown_url(name);
+            return Err(wrong(format!("header row: column {name} is {NOT_UTF8}")));
+        }
         let url = rules.columns.find_url(&names).map_err(|why| {
             let first = names.iter().find(|name| parse_url(name).is_ok());
             match first {
@@ -264,6 +268,9 @@ impl CsvHeader {
                     wrong(format!(
                         "no header row: the first row has {url}; put a row with url above it"
                     ))
+                }
+                None if !row.cells().all(|cell| is_utf8(&cell)) => {
+                    wrong(format!("header row: {why}; the row is {NOT_UTF8}"))
                 }
                 None => ListFlaw {
                     reason: format!("header row: {why}"),
@@ -356,7 +363,7 @@ impl CsvHeader {
         let mut cells = self.uses().zip(row.cells());
         cells.all(|((name, used), cell)| {
             let is_used = used.is_some() || rules.columns.keeps(name);
-            !is_used || std::str::from_utf8(&cell).is_ok()
+            !is_used || is_utf8(&cell)
         })
     }
 }
@@ -370,6 +377,33 @@ fn kept_twice<'n>(names: &'n [String], columns: &ColumnRules) -> Option<&'n str>
         .filter(|name| !name.is_empty() && columns.keeps(name));
     let second = kept.find(|name| !found.insert(name.to_ascii_lowercase()));
     second.map(String::as_str)
+}
+
+/// Returns the name in another encoding of a column to be kept, or of one that may be it, if one to
+/// be kept is not there by its name.
+fn kept_unread<'n>(
+    row: &CsvRow<'_>,
+    names: &'n [String],
+    columns: &ColumnRules,
+) -> Option<&'n str> {
+    let lacks_one = missing_kept(names, columns).next().is_some();
+    let mut named = names.iter().zip(row.cells());
+    let unread = named.find(|(name, cell)| !is_utf8(cell) && (lacks_one || columns.keeps(name)));
+    unread.map(|(name, _)| name.as_str())
+}
+
+/// Returns the columns to be kept that are not there.
+fn missing_kept<'n>(
+    names: &'n [String],
+    columns: &'n ColumnRules,
+) -> impl Iterator<Item = &'n String> + 'n {
+    let is_there = |kept: &str| names.iter().any(|name| name.eq_ignore_ascii_case(kept));
+    let kept = columns.keep.iter();
+    kept.filter(move |kept| *kept != ALL_COLUMNS && !is_there(kept))
+}
+
+fn is_utf8(cell: &[u8]) -> bool {
+    std::str::from_utf8(cell).is_ok()
 }
 
 fn column(cell: &[u8]) -> String {
@@ -389,12 +423,9 @@ fn header_warning(header: &CsvHeader, rules: &ListRules) -> Option<String> {
 }
 
 /// Returns a warning for each column that is to be kept but is not there.
-fn not_kept(header: &CsvHeader, rules: &ListRules) -> impl Iterator<Item = String> {
+fn not_kept<'n>(header: &'n CsvHeader, rules: &'n ListRules) -> impl Iterator<Item = String> + 'n {
     let names = &header.names;
-    let is_there = |kept: &str| names.iter().any(|name| name.eq_ignore_ascii_case(kept));
-    let kept = rules.columns.keep.iter();
-    let missing = kept.filter(move |kept| *kept != ALL_COLUMNS && !is_there(kept));
-    missing.map(|kept| {
+    missing_kept(names, &rules.columns).map(|kept| {
         let rated = names.iter().map(|name| (similarity(name, kept), name));
         let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
         let best = best.filter(|(rating, _)| *rating > MIN_SIMILARITY);
@@ -871,6 +902,81 @@ mod tests {
         assert!(header_error("a;b;c\n").contains("a, b, c"));
     }
 
+    /// Files in the form of LibreOffice (UTF-8, cells quoted as needed, or all texts) and of Excel
+    /// ("CSV UTF-8", "CSV" and "Unicode Text"), with a comma or, where that separates decimals, a
+    /// semicolon.
+    #[test]
+    fn tables_are_read_as_spreadsheets_write_them() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/fuzz/lists");
+        for (name, format) in [
+            ("libreoffice.csv", InputFormat::Csv),
+            ("libreoffice-quoted.csv", InputFormat::Csv),
+            ("excel-utf8.csv", InputFormat::Csv),
+            ("excel-ansi.csv", InputFormat::Csv),
+            ("excel-unicode.tsv", InputFormat::Tsv),
+        ] {
+            let table = std::fs::read(format!("{folder}/{name}")).unwrap();
+            let is_utf8 = name != "excel-ansi.csv";
+            let keep: &[_] = if is_utf8 { &["*"] } else { &["Nr"] };
+            let found = whole::read(format, &table, keeping(None, keep)).unwrap();
+            let urls = found.iter().map(|entry| match entry {
+                ListEntry::Job(job) => job.url.path().to_owned() + job.url.query().unwrap_or(""),
+                other => panic!("{name}: {other:?}"),
+            });
+            let urls: Vec<_> = urls.collect();
+            assert_eq!(
+                urls,
+                ["/1.jpgw=1,5&h=2;3", "/2.jpg", "/3.jpg", "/4.jpg"],
+                "{name}"
+            );
+            let kept = |number: usize| columns(&found[number]).unwrap();
+            if is_utf8 {
+                assert!(
+                    kept(0).ends_with("\"Größe\":\"1,5\"}"),
+                    "{name}: {}",
+                    kept(0)
+                );
+                let quoted = r#"{"Nr":"2","Straße":"Haus \"Sonne\", Hof","#;
+                assert!(kept(1).starts_with(quoted), "{name}: {}", kept(1));
+                let lines = if format == InputFormat::Csv {
+                    "zwei\\nZeilen"
+                } else {
+                    "zwei Zeilen"
+                };
+                assert!(kept(2).contains(lines), "{name}: {}", kept(2));
+            } else {
+                assert_eq!(kept(3), r#"{"Nr":"4"}"#);
+                let all = whole::read(format, &table, keeping(None, &["*"]));
+                assert!(all.unwrap_err().to_string().contains("iconv"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_cell_of_ten_megabytes_costs_its_own_row_at_most() {
+        let huge = "x".repeat(10_000_000);
+        let cell = format!("http://{}", "x".repeat(300_000));
+        let list = format!(
+            "url,id,note\nhttp://a/,1,{huge}\n{cell},2,\nhttp://b/,\"{cell}\",\nhttp://c/,4,\n"
+        );
+        let found = whole::read(InputFormat::Csv, list.as_bytes(), keeping(None, &["id"])).unwrap();
+        let told = found.iter().map(|entry| match entry {
+            ListEntry::Job(job) => job.url.to_string(),
+            ListEntry::Invalid(bad) => bad.error.to_string(),
+            other => panic!("{other:?}"),
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(
+            told,
+            [
+                "http://a/",
+                "invalid input: uri too long",
+                "invalid input: columns exceed 256 KiB",
+                "http://c/",
+            ]
+        );
+    }
+
     #[test]
     fn a_first_line_may_name_the_delimiter() {
         for list in [
@@ -956,6 +1062,30 @@ mod tests {
             matches!(&found[..], [ListEntry::Invalid(bad), ListEntry::Job(_)]
             if bad.error.to_string().ends_with("columns exceed 256 KiB"))
         );
+    }
+
+    /// Old versions of Excel write the encoding of their country.
+    #[test]
+    fn a_header_in_latin1_is_an_error_only_if_such_a_column_may_be_meant() {
+        let list = b"stra\xdfe;url\nM\xfchlweg;http://a/\nplain;http://b/\n";
+        let found = |url, keep: &[&str]| {
+            let found = whole::read(InputFormat::Csv, list, keeping(url, keep));
+            found.map_err(|error| error.to_string())
+        };
+        for keep in [&[][..], &["url"]] {
+            let found = found(None, keep).unwrap();
+            assert!(matches!(&found[..], [ListEntry::Job(_), ListEntry::Job(_)]));
+        }
+        let mut page = vec![];
+        for (url, keep) in [
+            (None, &["*"][..]),
+            (None, &["straße"]),
+            (None, &["url", "straße"]),
+            (Some("straße"), &[]),
+        ] {
+            page.push(found(url, keep).unwrap_err());
+        }
+        insta::assert_snapshot!("header_in_latin1", page.join("\n"));
     }
 
     #[test]
@@ -1356,7 +1486,12 @@ mod tests {
         }
         // Bytes that only start like a mark belong to the first name.
         let error = whole::read(InputFormat::Csv, b"\xef\xbbnote\n", ListRules::default());
-        assert!(error.unwrap_err().to_string().ends_with("\u{fffd}note"));
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .contains("\u{fffd}note; the row is not valid UTF-8")
+        );
         let only = whole::read(InputFormat::Csv, b"\xef\xbb\xbf", ListRules::default());
         assert!(only.unwrap().is_empty());
     }

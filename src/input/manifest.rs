@@ -24,6 +24,8 @@ const NOT_IN_FILES: &[char] = if cfg!(windows) {
 };
 /// Why a manifest cannot be read.
 pub(super) const NO_BASE_URL: &str = "a manifest needs the URL of the folder with its files";
+const WITH_NUL: &str =
+    "line contains NUL bytes, as sha256sum -z writes them; write the manifest without -z";
 const FORM: &str = "expected a hash and a file name, as sha256sum writes them";
 
 /// A manifest.
@@ -71,6 +73,9 @@ impl InputList for ManifestList {
 
 fn entry(line: &InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEntry {
     let bytes = line.bytes();
+    if memchr::memchr(0, bytes).is_some() {
+        return bad_as_json(place, display_line(bytes), bytes, WITH_NUL);
+    }
     if line.too_long {
         let reason = format!("line exceeds {} KiB", MAX_LINE_BYTES >> 10);
         return bad_as_json(place, shown_cut(bytes), bytes, reason);
@@ -292,8 +297,10 @@ mod tests {
             "CRC32 (x) = 363a3020".to_owned(),
             "363a3020  x".to_owned(),
             "-----BEGIN PGP SIGNED MESSAGE-----".to_owned(),
+            format!("{MD5}  a\0{MD5}  b\0"),
         ] {
             let (_, reason, _) = whole::bad(FORMAT, line.as_bytes(), rules());
+            let line = line.replace('\0', "NUL");
             page.push(format!("{line}\n{reason}"));
         }
         insta::assert_snapshot!("wrong_manifest_lines", page.join("\n\n"));

@@ -10,7 +10,7 @@ use super::reader::InputReader;
 use super::shard_filter::ShardFilter;
 use super::source::OpenInput;
 use super::{Batch, InputError, InputOptions, Source};
-use crate::model::LiveStats;
+use crate::model::{LiveStats, start_thread};
 
 /// Capacity of the channel, in batches.
 const BATCHES: usize = 4;
@@ -41,10 +41,8 @@ pub(crate) fn open(
         .shard
         .map(|shard| ShardFilter::new(shard, options.tally));
     let reader = InputReader::new(sender, live, rules, filter, options.on_warning);
-    std::thread::Builder::new()
-        .name("list".into())
-        .spawn(move || reader.run(inputs))
-        .map_err(|cause| InputError::new("the list (cannot start the reader thread)", cause))?;
+    start_thread("list", move || reader.run(inputs))
+        .map_err(|cause| InputError::new("the list", cause))?;
     Ok(receiver)
 }
 

@@ -2,11 +2,16 @@
 //! protocol 0.9), RSS 2.0 and 1.0, and Atom (RFC 4287). Entities are only those of XML itself:
 //! nothing is loaded, and nothing a document defines is expanded.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::io::{self, BufRead, Read};
 
 use quick_xml::escape::{escape, resolve_predefined_entity};
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::{Error, Reader, XmlVersion};
+
+use super::url::shown_cut;
 
 /// Maximum bytes of one tag, text, comment or document type, which is in memory as a whole.
 const MAX_EVENT_BYTES: usize = 1 << 20;
@@ -16,6 +21,10 @@ const MAX_DEPTH: usize = 64;
 const MAX_LOCATION_BYTES: usize = 64 * 1024;
 /// Maximum bytes of a date; a W3C one has 35 at most.
 const MAX_DATE_BYTES: usize = 64;
+/// Maximum bytes of the parser's error in a message.
+const MAX_ERROR_BYTES: usize = 120;
+/// Maximum bytes of a name in a message.
+const MAX_NAME_BYTES: usize = 40;
 
 /// The type of a document, by its root element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +55,12 @@ impl SitemapKind {
         }
     }
 
-    /// Returns which field an element of an entry is.
-    fn field(self, start: &BytesStart<'_>) -> Option<SitemapField> {
+    /// Returns which field an element of an entry is. `prefix` is that of the entry: `image:loc` is
+    /// another location.
+    fn field(self, start: &BytesStart<'_>, prefix: &str) -> Option<SitemapField> {
+        let is_own = prefix_of(start).is_none_or(|own| own == prefix);
         match (self, start.local_name().into_inner()) {
-            (Self::Pages | Self::Index, "loc") => Some(SitemapField::Location),
+            (Self::Pages | Self::Index, "loc") if is_own => Some(SitemapField::Location),
             (Self::Pages | Self::Index, "lastmod") => Some(SitemapField::Modified),
             // `atom:link` in a feed of RSS is another one, without text.
             (Self::Rss, "link") if start.name().prefix().is_none() => Some(SitemapField::Location),
@@ -110,6 +121,8 @@ struct EntryDraft {
     permalink: String,
     modified: String,
     flaw: Option<String>,
+    /// The prefix of its name; empty if it has none.
+    prefix: String,
     /// How deep in the document the entry is.
     depth: usize,
     field: Option<SitemapField>,
@@ -216,11 +229,14 @@ impl<R: BufRead> SitemapReader<R> {
             None if name == kind.entry() => {
                 self.entry = Some(EntryDraft {
                     depth: self.depth,
+                    prefix: prefix_of(start).unwrap_or_default().to_owned(),
                     ..EntryDraft::default()
                 });
             }
             Some(entry) if self.depth == entry.depth + 1 => {
-                entry.field = kind.field(start);
+                let field = kind.field(start, &entry.prefix);
+                // Of several, the first one counts.
+                entry.field = field.filter(|field| entry.text(*field).is_empty());
                 if kind == SitemapKind::Atom && name == "link" {
                     entry.take_link(start);
                 }
@@ -258,7 +274,10 @@ impl<R: BufRead> SitemapReader<R> {
         match entity.resolve_char_ref() {
             Ok(Some(character)) => entry.add(character.encode_utf8(&mut [0; 4])),
             Ok(None) if let Some(text) = resolve_predefined_entity(entity) => entry.add(text),
-            _ => entry.flaw = Some(format!("unknown entity &{};", cut(entity))),
+            _ => {
+                let entity = cut(entity, MAX_NAME_BYTES);
+                entry.flaw = Some(format!("unknown entity &{entity};"));
+            }
         }
     }
 
@@ -268,6 +287,9 @@ impl<R: BufRead> SitemapReader<R> {
             Error::Encoding(_) => invalid("it is not valid UTF-8".to_owned()),
             error => {
                 let at = self.reader.error_position();
+                let error = error.to_string();
+                // It may repeat a whole tag.
+                let error = shown_cut(cut(&error, MAX_ERROR_BYTES).as_bytes());
                 invalid(format!("invalid XML at byte {at}: {error}"))
             }
         }
@@ -275,13 +297,21 @@ impl<R: BufRead> SitemapReader<R> {
 }
 
 impl EntryDraft {
+    fn text(&mut self, field: SitemapField) -> &mut String {
+        match field {
+            SitemapField::Location => &mut self.location,
+            SitemapField::Permalink => &mut self.permalink,
+            SitemapField::Modified => &mut self.modified,
+        }
+    }
+
     fn add(&mut self, text: &str) {
-        let (field, limit) = match self.field {
-            None => return,
-            Some(SitemapField::Location) => (&mut self.location, MAX_LOCATION_BYTES),
-            Some(SitemapField::Permalink) => (&mut self.permalink, MAX_LOCATION_BYTES),
-            Some(SitemapField::Modified) => (&mut self.modified, MAX_DATE_BYTES),
+        let Some(field) = self.field else { return };
+        let limit = match field {
+            SitemapField::Location | SitemapField::Permalink => MAX_LOCATION_BYTES,
+            SitemapField::Modified => MAX_DATE_BYTES,
         };
+        let field = self.text(field);
         if field.len() + text.len() <= limit {
             field.push_str(text);
         } else if self.field != Some(SitemapField::Modified) {
@@ -342,13 +372,18 @@ fn is_opaque(start: &BytesStart<'_>) -> bool {
 fn not_a_sitemap(root: &str) -> io::Error {
     invalid(format!(
         "its root element is <{}>, not that of a sitemap or feed",
-        cut(root)
+        cut(root, MAX_NAME_BYTES)
     ))
 }
 
-fn cut(name: &str) -> &str {
-    let end = name.floor_char_boundary(40);
-    name.get(..end).unwrap_or_default()
+/// Returns the prefix of the name of an element.
+fn prefix_of<'s>(start: &'s BytesStart<'_>) -> Option<&'s str> {
+    Some(start.name().prefix()?.into_inner())
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    let end = text.floor_char_boundary(most);
+    text.get(..end).unwrap_or_default()
 }
 
 fn invalid(reason: String) -> io::Error {
@@ -429,9 +464,24 @@ mod tests {
             let parts = read_through(&xml, capacity).map_err(|error| error.to_string());
             prop_assert_eq!(whole, parts);
         }
+
+        #[test]
+        fn no_entry_is_lost_or_changed(
+            urls in proptest::collection::vec(("[!-~\u{e4}\u{6c34}]{1,20}", 0..4_usize), 0..30),
+            kind in 0..4_usize,
+        ) {
+            let xml = written(&urls, kind);
+            let found = read_through(&xml, 7).unwrap();
+            let found: Vec<_> = found.iter().map(|entry| entry.location.as_str()).collect();
+            let expected: Vec<_> = urls.iter().map(|(url, _)| url.as_str()).collect();
+            prop_assert_eq!(found, expected, "{}", xml);
+        }
     }
 
-    fn read_through(xml: impl AsRef<[u8]>, capacity: usize) -> io::Result<Vec<SitemapEntry>> {
+    pub(super) fn read_through(
+        xml: impl AsRef<[u8]>,
+        capacity: usize,
+    ) -> io::Result<Vec<SitemapEntry>> {
         let mut reader = SitemapReader::new(io::BufReader::with_capacity(capacity, xml.as_ref()));
         let mut found = Vec::new();
         loop {
@@ -441,6 +491,39 @@ mod tests {
                 SitemapStep::End => return Ok(found),
             }
         }
+    }
+
+    /// Writes a sitemap, an index or a feed, each URL in one of several ways.
+    fn written(urls: &[(String, usize)], kind: usize) -> String {
+        let (root, entry) = [
+            ("urlset", "url"),
+            ("sitemapindex", "sitemap"),
+            ("rss", "item"),
+            ("feed", "entry"),
+        ][kind];
+        let mut xml = format!("<?xml version='1.0'?>\n<{root}>");
+        for (url, how) in urls {
+            let escaped = url
+                .replace('&', "&amp;")
+                .replace('<', "&lt;")
+                .replace('"', "&#34;");
+            let text = match how {
+                0 => format!(" {escaped}\n"),
+                1 if !url.contains("]]>") => format!("<![CDATA[{url}]]>"),
+                2 => format!("<!-- <loc>x</loc> -->{escaped}"),
+                _ => url
+                    .chars()
+                    .map(|c| format!("&#{};", u32::from(c)))
+                    .collect(),
+            };
+            let link = match kind {
+                0 | 1 => format!("<image:loc>x</image:loc><loc>{text}</loc><loc>x</loc>"),
+                2 => format!("<title>x</title><link>{text}</link><link>x</link>"),
+                _ => format!("<link href=\"{escaped}\"/><link rel='self' href='x'/>"),
+            };
+            xml += &format!("<{entry}>{link}</{entry}>\n<!-- & -->");
+        }
+        xml + &format!("</{root}>")
     }
 
     fn read(xml: impl AsRef<[u8]>) -> io::Result<Vec<SitemapEntry>> {
@@ -496,6 +579,26 @@ mod tests {
             locations(atom),
             ["http://a.test/1?a=1&b", "http://a.test/2"]
         );
+    }
+
+    /// Files that the generators have written, or in their form.
+    #[test]
+    fn sitemaps_are_read_as_generators_write_them() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/fuzz/sitemaps");
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        let mut page = String::new();
+        for path in paths {
+            page += &format!("{}\n", path.file_name().unwrap().to_str().unwrap());
+            for entry in read(std::fs::read(path).unwrap()).unwrap() {
+                let date = entry.modified.unwrap_or_default();
+                let flaw = entry.flaw.unwrap_or_default();
+                page += format!("  {} {date} {flaw}", entry.location).trim_end();
+                page += "\n";
+            }
+        }
+        insta::assert_snapshot!("sitemaps_of_generators", page);
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod spec_error;
 mod straggler;
 mod summary;
 mod text;
+mod thread;
 mod time;
 mod tls_text;
 mod trace;
@@ -101,6 +102,9 @@ pub(crate) use straggler::{MAX_STRAGGLERS, Straggler, StragglerPhase};
 pub use summary::{EndReason, MaxFailures, Summary};
 pub(crate) use text::{elide_middle, format_duration, mask_userinfo};
 pub use text::{escape_control, is_control, parse_duration};
+#[cfg(feature = "cli")]
+pub use thread::is_thread_error;
+pub(crate) use thread::{no_thread, start_thread};
 pub(crate) use time::{deadline_after, now, timestamp_span};
 pub(crate) use tls_text::tls_hint;
 pub(crate) use trace::{AttemptTrace, TraceOutcome, add_trace};

@@ -11,6 +11,7 @@ use super::Reporter;
 use super::reorder::ReorderBuffer;
 use crate::model::{
     EndReason, EngineEvent, EventReturnQueue, Outcome, ReorderWindow, Summary, WakePacer,
+    start_thread,
 };
 
 /// Maximum number of queued events.
@@ -119,16 +120,14 @@ impl Pump {
         let (sender, receiver) = mpsc::channel(capacity);
         let (end, ended) = oneshot::channel();
         let reported = self.reported.clone();
-        std::thread::Builder::new()
-            .name("report".into())
-            .spawn(move || {
-                // If this thread panics, stop fetching: nothing would be reported.
-                let stop_guard = self.failed.clone().drop_guard();
-                let ended = self.run(receiver);
-                stop_guard.disarm();
-                // The receiver is gone if `finish` timed out.
-                let _ = end.send(ended);
-            })?;
+        start_thread("report", move || {
+            // If this thread panics, stop fetching: nothing would be reported.
+            let stop_guard = self.failed.clone().drop_guard();
+            let ended = self.run(receiver);
+            stop_guard.disarm();
+            // The receiver is gone if `finish` timed out.
+            let _ = end.send(ended);
+        })?;
         Ok((sender, RunningPump { ended, reported }))
     }
 

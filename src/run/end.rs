@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::{Problem, RunError, SaveError};
-use crate::engine::{EngineExit, RunClock, Shutdown};
+use crate::engine::{EngineExit, RunClock, Shutdown, ThreadFailure};
 use crate::model::{EndReason, LiveStats, Summary, now};
 use crate::report::PumpEnd;
 
@@ -99,8 +99,9 @@ pub(super) fn run_result(end: EngineExit, pump: PumpEnd) -> Result<Summary, RunE
     let is_early = pump.summary.ended_by.is_some();
     let is_cut = !pump.summary.list_ended && !is_early;
     let is_lossy = pump.summary.left > 0 && !is_early;
-    let problem = match (end.panic, pump.error, end.broken, end.input_error) {
-        (Some(text), _, _, _) => Problem::Internal(text),
+    let problem = match (end.failure, pump.error, end.broken, end.input_error) {
+        (Some(ThreadFailure::Start(error)), _, _, _) => Problem::Thread(error),
+        (Some(ThreadFailure::Panic(text)), _, _, _) => Problem::Internal(text),
         (None, Some(error), None, _) => Problem::Report(error),
         // With a failed disk, an error of the reporters is a consequence, except a closed stdout.
         (None, error, Some(broken), _) => match error.map(Problem::Report) {

@@ -27,13 +27,15 @@ mod webhook;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{Config, ReportOptions};
 use crate::engine::{self, DecoderBudget, Engine, RunClock, Shutdown};
 use crate::fetch::{FaultyTransport, HttpTransport, Transport, TransportError};
 use crate::input::{self, Batch};
-use crate::model::{EndReason, EngineEvent, LiveStats, ReorderWindow, Sha256, Summary};
+use crate::model::{
+    EndReason, EngineEvent, LiveStats, ReorderWindow, Sha256, Summary, start_thread,
+};
 use crate::report::{JournalReader, Pump, ReportError, Reporter};
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, DiscardStore, MemoryStore};
@@ -224,10 +226,13 @@ async fn open_and_run<T: Transport>(
 async fn run_blocking<R: Send + 'static>(
     work: impl FnOnce() -> Result<R, Problem> + Send + 'static,
 ) -> Result<R, Problem> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Problem::Internal(error.to_string())),
-    }
+    let (sender, result) = oneshot::channel();
+    let started = start_thread("open", move || {
+        let _ = sender.send(work());
+    });
+    started.map_err(Problem::Thread)?;
+    let ended = result.await;
+    ended.unwrap_or_else(|_| Err(Problem::Internal("a thread panicked".to_owned())))
 }
 
 /// The inputs, opened and being read.

@@ -44,6 +44,9 @@ pub enum Problem {
     /// The run ended early, and left URLs without the result that each of them needs.
     #[error("the run ended early: {0}")]
     EndedEarly(EndReason),
+    /// The system does not start a thread.
+    #[error(transparent)]
+    Thread(std::io::Error),
     /// A bug in fetchall.
     #[error("internal error: {0}; please report it")]
     Internal(String),

@@ -21,7 +21,7 @@ use crate::config::{Config, ReportOptions, ResultFormat, SaveOptions};
 use crate::engine::{BodyVerifier, EngineOptions, digest_of};
 use crate::model::{
     BodyHashes, Cause, ContentChange, ErrorText, FetchError, InputPosition, Job, ListEntry,
-    LiveStats, Outcome, PackPosition, Record, RelPath, Sha256, Summary,
+    LiveStats, Outcome, PackPosition, Record, RelPath, Sha256, Summary, no_thread,
 };
 use crate::report::{
     FindingWriter, Journal, JournalContents, JournalError, JournalReader, NoticeReporter, Output,
@@ -35,6 +35,8 @@ const MIN_THREADS: usize = 4;
 const MAX_THREADS: usize = 16;
 /// Bodies and findings queued between the threads; each is a record.
 const QUEUE_LENGTH: usize = 256;
+/// Lines of the journal in which the URL of a damaged redirect is looked for.
+const MAX_LINES_BEHIND: usize = 100_000;
 
 /// Compares every body of the journal, or those of the input lines, with its size and its hash, as
 /// far as known; in a pack, also every other record, among them those of redirects and failures.
@@ -189,18 +191,25 @@ impl Inspection {
         let (read, written) = thread::scope(|scope| {
             for _ in 0..threads() {
                 let (queue, findings) = (Arc::clone(&queue), findings.clone());
-                scope.spawn(move || self.work(ends, is_whole, &queue, &findings));
+                thread::Builder::new()
+                    .spawn_scoped(scope, move || {
+                        self.work(ends, is_whole, &queue, &findings);
+                    })
+                    .map_err(no_thread)?;
             }
             // Only the threads hold the ends now, so that each sees when the other is gone.
             drop((queue, findings));
-            let writer = scope.spawn(move || write_all(&found, results));
+            let writer = thread::Builder::new()
+                .spawn_scoped(scope, move || write_all(&found, results))
+                .map_err(no_thread)?;
             let read = match list {
                 Some(list) => self.read_list(list, engine, ends, &suspects),
                 None => self.read_all(ends, &suspects),
             };
             drop(suspects);
-            (read, writer.join())
-        });
+            Ok((read, writer.join()))
+        })
+        .map_err(Problem::Thread)?;
         let written = written.map_err(|_| Problem::Internal("a thread panicked".to_owned()))?;
         let mut summary = written.map_err(results_problem)?;
         read?;
@@ -362,12 +371,13 @@ impl Inspection {
     }
 
     /// Returns what is wrong with the records of the pack in front of a body, by the URL that each
-    /// belongs to; for a list, only that of the body itself.
+    /// belongs to; for a list, only that of the body itself, and of what ends behind it.
     fn look_around(&self, suspect: &Suspect, ends: &PackEnds, is_whole: bool) -> Vec<Record> {
         let Shelf::Packs(packs) = &self.shelf else {
             return Vec::new();
         };
         let mut found = Vec::new();
+        let own_end = suspect.record.end_in_pack();
         for PackPart { n, range } in &suspect.in_front {
             let Some(pack) = packs.get(*n) else {
                 continue;
@@ -389,7 +399,9 @@ impl Inspection {
                 true => self.owner_of(at, &pack, suspect, ends),
                 false => suspect.record.clone(),
             };
-            if is_whole || owner.url == suspect.record.url {
+            // Nothing else of the list is compared with what is in front of other records.
+            let is_behind = owner.end_in_pack().is_none_or(|end| Some(end) > own_end);
+            if is_whole || owner.url == suspect.record.url || is_behind {
                 found.push(Flaw::from(error).describe(owner, self.error_text));
             }
         }
@@ -397,7 +409,8 @@ impl Inspection {
     }
 
     /// Returns the record of the URL that the pack's record at this position belongs to; the first
-    /// one is the pack's own.
+    /// one is the pack's own. A redirect is followed by the records of all URLs that are settled
+    /// before its own is, which is the next one with the URL of the redirect.
     fn owner_of(
         &self,
         at: PackPosition,
@@ -405,17 +418,33 @@ impl Inspection {
         suspect: &Suspect,
         ends: &PackEnds,
     ) -> Record {
-        if at.offset == 0 {
+        let alone = |url| {
             let position = InputPosition {
                 number: 0,
                 input: Arc::clone(&suspect.record.input),
                 line: 0,
             };
-            return Record::for_line(&position, pack.path().display().to_string());
+            Record::for_line(&position, url)
+        };
+        if at.offset == 0 {
+            return alone(pack.path().display().to_string());
         }
-        let line = ends.line_about(at);
-        let owner = line.and_then(|line| self.past.record_at(line));
-        owner.unwrap_or_else(|| suspect.record.clone())
+        let mut behind = ends.lines_behind(at);
+        let next = behind.next().and_then(|line| self.past.record_at(line));
+        let next = next.unwrap_or_else(|| suspect.record.clone());
+        let Some(target) = pack.target_at(at.offset) else {
+            return next;
+        };
+        let is_of =
+            |record: &Record| record.url == target || record.final_url.as_ref() == Some(&target);
+        if is_of(&next) {
+            return next;
+        }
+        let mut others = behind.take(MAX_LINES_BEHIND);
+        let owner = others.find_map(|line| self.past.record_at(line).filter(is_of));
+        // Between the first redirect of a URL and its end are further ones.
+        let has_more = next.redirects > 1;
+        owner.unwrap_or_else(|| if has_more { next } else { alone(target) })
     }
 
     /// Returns the size of a good body, or the record of one that is not.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::model::WakePacer;
+use crate::model::{WakePacer, start_thread};
 
 /// Maximum number of orders per batch.
 const BATCH_ORDERS: usize = 256;
@@ -71,9 +71,7 @@ impl<O: Send + 'static> WorkerPool<O> {
             let waiting = Arc::new(AtomicUsize::new(0));
             queues.push((sender, Arc::clone(&waiting)));
             let stopped = Arc::clone(&stopped);
-            std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(move || run(handler, tasks, &waiting, &stopped))?;
+            start_thread(name, move || run(handler, tasks, &waiting, &stopped))?;
         }
         let space = Arc::new(Semaphore::new(QUEUE_KIB));
         Ok(Self {

@@ -180,6 +180,9 @@ fn kept_columns_are_in_every_output_and_in_the_journal() {
     assert_eq!(template.stdout, "1 a, b|2 =1\\n2|3 c|");
     let wrong = run(&["-w", "%{columns.caption}"]).text().expect_exit(2);
     insta::assert_snapshot!("column_that_is_not_kept", wrong.stderr);
+    // A record has room for one of a name, in any case.
+    let twice = run(&["--keep-columns= image_url,iD "]).text();
+    insta::assert_snapshot!("column_kept_twice", twice.expect_exit(2).stderr);
 
     // All columns: their names come from the first row.
     let lines = format!(

@@ -308,6 +308,65 @@ fn a_manifest_is_urls_files_and_hashes() {
     assert_eq!(messages.count(), 2);
 }
 
+/// The files of a release, whose bodies are the paths of their URLs.
+#[cfg(unix)]
+const RELEASE: [(&str, &str); 5] = [
+    ("a.txt", "/pub/a.txt"),
+    ("two words.bin", "/pub/two%20words.bin"),
+    ("50% \u{fc} #1?.txt", "/pub/50%25%20%C3%BC%20%231%3F.txt"),
+    ("back\\slash", "/pub/back%5Cslash"),
+    // Its body gets another name.
+    ("new\nline", "/pub/new%0Aline"),
+];
+
+/// The manifests of GNU coreutils and OpenSSL, as far as they are installed here.
+#[cfg(unix)]
+#[test]
+fn what_the_tools_write_mirrors_the_release() {
+    use std::process::Command;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, path) in RELEASE {
+        fs::write(folder.path().join(name), path).unwrap();
+    }
+    let server = Server::http(|request| response("200 OK", &[], path(request).as_bytes()));
+    let mut tried = 0;
+    for tool in [
+        "sha256sum",
+        "sha256sum --tag",
+        "sha512sum --text",
+        "sha1sum --tag",
+        "md5sum --binary",
+        "cksum --algorithm=sha256",
+        "cksum --algorithm=md5 --untagged",
+        "openssl sha256",
+        "openssl sha256 -r",
+    ] {
+        let mut words = tool.split(' ');
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).current_dir(folder.path());
+        // OpenSSL escapes no line end.
+        let is_openssl = tool.starts_with("openssl");
+        let names = &RELEASE.map(|(name, _)| name)[..if is_openssl { 4 } else { 5 }];
+        let written = command.args(names).env("LC_ALL", "C.UTF-8").output();
+        let Some(output) = written.ok().filter(|output| output.status.success()) else {
+            println!("skipped: {tool}");
+            continue;
+        };
+        tried += 1;
+        let manifest = String::from_utf8(output.stdout).unwrap();
+        let out = Out::new();
+        let done = mirror(&out, &server, &manifest).go();
+        assert_eq!(done.code, Some(0), "{tool}: {manifest}{}", done.stdout);
+        let files = done.records.iter().map(|record| record.file.as_deref());
+        let files: Vec<_> = files.map(Option::unwrap).collect();
+        assert_eq!(files[..4], names[..4], "{tool}");
+        for (record, (_, path)) in done.records.iter().zip(RELEASE) {
+            assert_eq!(out.body(record), path.as_bytes(), "{tool}");
+        }
+    }
+    assert!(tried > 0 || cfg!(not(target_os = "linux")));
+}
+
 #[test]
 fn a_manifest_needs_a_base_url_and_nothing_else_does() {
     let run = |args: &[&str]| {

@@ -142,3 +142,45 @@ fn numbers_of_threads_are_checked() {
     );
     assert!(told[1].contains("the maximum is 1024"), "{told:?}");
 }
+
+/// A system that starts no further thread is not a bug of the program, whichever thread it is.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_that_cannot_be_started_is_explained() {
+    use std::os::unix::process::CommandExt;
+    let server = quick();
+    // The limit does not hold for root, and counts what else its user runs.
+    let is_root = nix::unistd::Uid::effective().is_root();
+    let limits = if is_root { 1..=9 } else { 1..=1 };
+    let mut told = HashSet::new();
+    for limit in limits {
+        let mut command = std::process::Command::new("prlimit");
+        command.arg(format!("--nproc={limit}"));
+        command.arg(binary().get_program());
+        command.args(["--no-config", "-x", "", "--threads=3", "-j=64", "-q"]);
+        command.args(many(&server, 3));
+        if is_root {
+            command.uid(65533).gid(65533);
+        }
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        if output.status.code() == Some(126) {
+            println!("skipped: this user cannot start the program");
+            return;
+        }
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        if output.status.success() && limit > 4 {
+            break;
+        }
+        assert_eq!(output.status.code(), Some(3), "{limit}: {stderr}");
+        let cause = "Resource temporarily unavailable (os error 11)";
+        let advice = "; allow this user more processes (ulimit -u)\n";
+        let line = stderr
+            .strip_suffix(advice)
+            .unwrap_or_else(|| panic!("{stderr}"));
+        told.insert(line.strip_suffix(cause).unwrap().to_owned());
+    }
+    assert!(
+        !is_root || told.contains("fetchall: cannot start a thread: "),
+        "{told:?}"
+    );
+}

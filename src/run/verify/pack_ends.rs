@@ -59,11 +59,11 @@ impl PackEnds {
         numbered.collect()
     }
 
-    /// Returns the position of the line about the record at this position.
-    pub(super) fn line_about(&self, at: PackPosition) -> Option<u64> {
+    /// Returns the positions of the lines about the responses that end behind this position, in
+    /// their order in the packs.
+    pub(super) fn lines_behind(&self, at: PackPosition) -> impl Iterator<Item = u64> + '_ {
         let next = self.all.partition_point(|(end, _)| *end <= at);
-        let (end, line) = self.all.get(next)?;
-        (end.n == at.n).then_some(*line)
+        self.all.iter().skip(next).map(|(_, line)| *line)
     }
 
     /// Returns what is known of a pack that ends here.

@@ -27,7 +27,7 @@ use super::worker_pool::WorkerPool;
 use super::{BodyStore, save_error};
 use crate::model::{
     Attempt, BodyVersion, FetchError, JournaledEnd, Record, RelPath, ResponseHead, Truncation,
-    allowed_descriptors,
+    allowed_descriptors, start_thread,
 };
 use body::PackBodyWriter;
 use exchange::OwnedExchange;
@@ -363,13 +363,11 @@ fn start_finisher(
         abort: abort.clone(),
         broken: Arc::clone(&broken),
     };
-    std::thread::Builder::new()
-        .name("finish".into())
-        .spawn(move || {
-            finisher.run(&queue);
-            // Nobody waits after an abort.
-            let _ = end.send(());
-        })?;
+    start_thread("finish", move || {
+        finisher.run(&queue);
+        // Nobody waits after an abort.
+        let _ = end.send(());
+    })?;
     let finishing = Finishing {
         ended: Mutex::new(Some(ended)),
         _abort_on_drop: abort.clone().drop_guard(),

@@ -178,6 +178,17 @@ impl SavedPack {
         Ok(())
     }
 
+    /// Returns the URL of the record at this position, as far as damage lets it be read.
+    pub(crate) fn target_at(&self, at: u64) -> Option<String> {
+        let bytes = self.bytes(at..self.length()?).ok()?;
+        let head = match self.coding {
+            RecordCompression::Plain => readable_head(bytes),
+            RecordCompression::Gzip => readable_head(bufread::GzDecoder::new(bytes)),
+        };
+        let target = value_of(head.strip_prefix(RECORD)?, b"\r\nWARC-Target-URI: ")?;
+        String::from_utf8(target.to_owned()).ok()
+    }
+
     fn bytes(&self, range: Range<u64>) -> io::Result<BufReader<io::Take<File>>> {
         let mut file = open_when_free(|| File::open(&self.path))?;
         if file.metadata()?.len() < range.end {
@@ -354,6 +365,24 @@ fn read_head(record: &mut impl BufRead) -> io::Result<Vec<u8>> {
         }
     }
     Ok(head)
+}
+
+/// Reads a head up to the next blank line, or to the first error.
+#[cfg(feature = "cli")]
+#[expect(
+    clippy::unbuffered_bytes,
+    reason = "a decoder loses the bytes of the call that finds damage; below it is a buffer"
+)]
+fn readable_head(record: impl Read) -> Vec<u8> {
+    let mut head = Vec::new();
+    for byte in record.take(MAX_HEADS_BYTES).bytes() {
+        let Ok(byte) = byte else { break };
+        head.push(byte);
+        if head.ends_with(BLANK_LINE) {
+            break;
+        }
+    }
+    head
 }
 
 /// Returns the rest of the line behind this text.

@@ -503,6 +503,62 @@ for line in out.getvalue().decode().splitlines():
         print(line)
 "#;
 
+/// Other readers stop at 32 KiB.
+#[test]
+fn warcio_and_pywb_read_long_heads() {
+    let long = format!("X-Long: {}", "y".repeat(8000));
+    let server = Server::http(move |request| match path_of(request) {
+        "/head" => response("200 OK", &[long.as_str(); 5], &noise(1, 900)),
+        path => response("200 OK", &[], &path.as_bytes()[..20]),
+    });
+    for name in NAMES {
+        let packing = Packing::new(name);
+        let long = server.url(&format!("/{}", "a".repeat(40_000)));
+        let urls = [
+            long,
+            server.url("/head"),
+            server.url("/the-last-one-of-all"),
+        ];
+        let done = packing.run().arg("-j1").urls(&urls).expect_exit(0);
+        assert_eq!(done.records.len(), 3);
+        let warc = Warc::read(&packing.path());
+        assert!(warc.one("response", "aaaa").head_length() > 40_000);
+        assert!(warc.one("response", "/head").http_head().len() > 40_000);
+        warcio_checks(&packing.path(), urls.iter().map(String::as_str));
+        let Some(python) = warcio_tool::python_with("pywb") else {
+            return;
+        };
+        let indexed = run_python(&python, PYWB, &packing);
+        let mut found: Vec<_> = indexed.lines().collect();
+        found.sort_unstable();
+        let mut expected = urls.to_vec();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+}
+
+/// Prints the URLs that pywb finds in a pack.
+const PYWB: &str = r#"
+import io, json, sys
+from pywb.indexer.cdxindexer import write_cdx_index
+out = io.BytesIO()
+with open(sys.argv[1], 'rb') as file:
+    write_cdx_index(out, file, 'pack', include_all=False, cdxj=True, sort=False, minimal=False)
+for line in out.getvalue().decode().splitlines():
+    if not line.startswith(' CDX'):
+        print(json.loads(line.split(' ', 2)[2])['url'])
+"#;
+
+/// Returns what a script prints about a pack.
+fn run_python(python: &str, script: &str, packing: &Packing) -> String {
+    let mut command = std::process::Command::new(python);
+    let output = command.args(["-c", script]).arg(packing.path()).output();
+    let output = output.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// FastWARC reads record heads of at most 32 KiB.
 #[test]
 fn a_revisit_of_long_urls_would_have_too_long_a_head() {

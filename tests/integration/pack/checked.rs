@@ -1,10 +1,12 @@
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 
 use fetchall::{ContentChange, Record};
 
 use super::{NAMES, Packing, noise, path_of, place};
-use crate::support::{Done, Server, Texts, response};
+use crate::support::{Done, Server, Texts, Warc, WarcRecord, response, until};
 
 /// A redirect, its target, a failure and two equal pages.
 fn site() -> Server {
@@ -115,6 +117,74 @@ fn every_record_of_a_pack_is_checked() {
             }
         }
     }
+}
+
+/// A redirect is in the pack before its target is fetched, and in between come other URLs.
+#[test]
+fn damage_of_a_redirect_among_other_records_is_told_with_its_own_url() {
+    for name in NAMES {
+        let packing = Packing::new(name);
+        let journal = packing.journal();
+        let is_asked = AtomicBool::new(false);
+        let server = Server::http(move |request| match path_of(request) {
+            "/moved" => response("302 Found", &["Location: /further"], &noise(1, 700)),
+            "/further" => response("302 Found", &["Location: /slow"], &noise(2, 700)),
+            "/slow" => {
+                is_asked.store(true, SeqCst);
+                let text = || fs::read_to_string(&journal).unwrap();
+                until("the other one is in the pack", || text().contains("/other"));
+                response("200 OK", &[], &noise(3, 700))
+            }
+            _ => {
+                until("both redirects are in the pack", || is_asked.load(SeqCst));
+                response("200 OK", &[], &noise(4, 700))
+            }
+        });
+        let [moved, other] = ["/moved", "/other"].map(|path| server.url(path));
+        let run = packing.run().args(["--per-host=2", &moved, &other]);
+        run.expect_exit(0);
+        let warc = Warc::read(&packing.path());
+        let order = warc.of_kind("response").into_iter().map(WarcRecord::target);
+        let order: Vec<_> = order.map(|url| &url[url.rfind('/').unwrap()..]).collect();
+        assert_eq!(order, ["/moved", "/further", "/other", "/slow"]);
+
+        let whole = packing.bytes();
+        // The first record is the pack's own, and each response the last one of three.
+        let ends: Vec<_> = ends_of_records(&whole)
+            .into_iter()
+            .skip(3)
+            .step_by(3)
+            .collect();
+        for (end, url) in ends
+            .into_iter()
+            .zip(["/moved", "/further", "/other", "/moved"])
+        {
+            let mut bytes = whole.clone();
+            bytes[end - 12] ^= 1;
+            fs::write(packing.path(), &bytes).unwrap();
+            let expected = [(url, ContentChange::Changed)];
+            assert_eq!(found(&verify(&packing).expect_exit(1)), expected, "{name}");
+            let listed = packing.run().args(["--verify", &moved, &other]);
+            assert_eq!(found(&listed.expect_exit(1)), expected, "{name}");
+        }
+    }
+}
+
+fn ends_of_records(pack: &[u8]) -> Vec<usize> {
+    let mut rest = pack;
+    let mut ends = Vec::new();
+    while !rest.is_empty() {
+        if rest.starts_with(b"WARC") {
+            let next = memchr::memmem::find(&rest[1..], b"WARC/1.1\r\n");
+            rest = &rest[next.map_or(rest.len(), |next| next + 1)..];
+        } else {
+            let mut member = flate2::bufread::GzDecoder::new(rest);
+            std::io::copy(&mut member, &mut std::io::sink()).unwrap();
+            rest = member.into_inner();
+        }
+        ends.push(pack.len() - rest.len());
+    }
+    ends
 }
 
 #[test]
