@@ -437,9 +437,7 @@ fn tip(error: &mut clap::Error, text: &'static str) {
 pub(crate) fn advice_for(problem: &Problem) -> Option<&'static str> {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
     let writes = match problem {
-        _ if is_out_of_threads(problem) => {
-            return Some(MORE_THREADS);
-        }
+        _ if is_out_of_threads(problem) => return Some(MORE_THREADS),
         Problem::Input(_) => false,
         Problem::Report(_) | Problem::Save(_) => true,
         _ => return None,

@@ -164,7 +164,7 @@ struct JsonlObject {
     /// The fields with hashes.
     hashes: Vec<(&'static str, JsonField)>,
     size: Option<JsonField>,
-    r#type: Option<JsonField>,
+    r#type: Option<JsonTexts>,
     method: Option<JsonField>,
     headers: Option<JsonHeaders>,
     mirrors: Option<JsonTexts>,
@@ -462,8 +462,8 @@ fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLin
     if let Some(size) = &object.size {
         draft.size(size.as_number())?;
     }
-    if let Some(types) = object.r#type.as_ref().and_then(JsonField::as_str) {
-        draft.types(types)?;
+    if let Some(JsonTexts(Some(types))) = &object.r#type {
+        draft.types(&types.join(","))?;
     }
     if let Some(JsonTexts(mirrors)) = &object.mirrors {
         let mirrors = mirrors.as_ref().ok_or("mirrors must be an array of URLs")?;

@@ -74,7 +74,7 @@ impl InputList for ManifestList {
 fn entry(line: &InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEntry {
     let bytes = line.bytes();
     if memchr::memchr(0, bytes).is_some() {
-        return bad_as_json(place, display_line(bytes), bytes, WITH_NUL);
+        return bad_as_json(place, shown_cut(bytes), bytes, WITH_NUL);
     }
     if line.too_long {
         let reason = format!("line exceeds {} KiB", MAX_LINE_BYTES >> 10);

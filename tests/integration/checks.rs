@@ -93,19 +93,18 @@ fn a_line_has_its_own_types_and_any_other_type_column_does_not_matter() {
     );
     let done = run().arg("--expect-type=image/png").expect_exit(1);
     assert_eq!(kind_of(&done, "/login"), Some(ErrorKind::ContentType));
-    let line = format!(
-        "{{\"url\":\"{}\",\"type\":\"image/*\"}}\n",
-        server.url("/login")
-    );
-    let done = Run::new()
-        .args(["--input-format=jsonl", "-I"])
-        .stdin(line)
-        .expect_exit(1);
-    assert_eq!(
-        done.failure(),
-        (ErrorKind::ContentType, 1),
-        "also for a HEAD"
-    );
+    for types in [r#""image/*""#, r#"["application/pdf", "image/*"]"#] {
+        let line = format!(r#"{{"url":"{}","type":{types}}}"#, server.url("/login"));
+        let done = Run::new()
+            .args(["--input-format=jsonl", "-I"])
+            .stdin(line)
+            .expect_exit(1);
+        assert_eq!(
+            done.failure(),
+            (ErrorKind::ContentType, 1),
+            "also for a HEAD"
+        );
+    }
 }
 
 /// An earlier run took the login page for the image.
