@@ -146,7 +146,7 @@ impl PartFiles {
     ) -> io::Result<Vec<PartSize>> {
         for number in 0..self.parts.len() {
             if let Some(part) = self.parts.get_mut(number) {
-                part.buffer.extend_from_slice(&self.form.tail);
+                part.buffer.extend_from_slice(self.form.tail);
             }
             self.write(number)?;
         }
