@@ -203,6 +203,10 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
         Some(Unprocessed::StaleSharedConnection) if idempotent && resends == 0 => {
             Some(SendMode::Usual)
         }
+        Some(Unprocessed::Http2Failed) if idempotent && attempt.send_mode != SendMode::Fresh => {
+            Some(SendMode::Fresh)
+        }
+        Some(Unprocessed::Http2Only) if idempotent => Some(SendMode::Fresh),
         // Not after another error: the body of a 404, for example, is not wanted.
         Some(Unprocessed::Malformed) if idempotent && error.kind() == ErrorKind::Protocol => {
             Some(SendMode::Lenient)
@@ -494,6 +498,26 @@ mod tests {
                 reset(),
                 after(noticed(Unprocessed::GoAway), no_resends_left),
                 "retry, part kept",
+            ),
+            (
+                reset(),
+                noticed(Unprocessed::Http2Failed),
+                "resend Fresh, part kept",
+            ),
+            (
+                reset(),
+                after(noticed(Unprocessed::Http2Failed), over_a_fresh_connection),
+                "retry, part kept",
+            ),
+            (
+                reset(),
+                post(Some(Unprocessed::Http2Failed)),
+                "fail: connection lost: cut, part kept",
+            ),
+            (
+                corrupt(),
+                after(noticed(Unprocessed::Http2Only), over_a_fresh_connection),
+                "resend Fresh, part kept",
             ),
             (status(421, None), post(None), "resend Fresh, part kept"),
             (
