@@ -90,7 +90,7 @@ impl HeadBench {
             .runtime
             .block_on(run(&self.engine, &attempt, &wire, &mut seen));
         hold!(seen.head.is_some(), "the head is not reported");
-        let came = look(&attempt, Some(head.status.as_u16()), &outcome)?;
+        let came = look(&attempt, Some(&head), &outcome)?;
         if let Ok(AttemptOutcome::Body(ReceivedBody::New(..))) = outcome {
             check_whole(&attempt, &head, body)?;
         }

@@ -10,12 +10,13 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody};
+use super::resume;
 use super::{DecoderBudget, Engine, EngineOptions, RunClock, Shutdown};
 use crate::fetch::Transport;
 use crate::fuzz::hold;
 use crate::model::{
     Attempt, BodyVersion, ErrorKind, EventReturnQueue, FetchError, InputPosition, Job, LineOptions,
-    LiveStats, PartialBody, PriorFetch, Revalidation,
+    LiveStats, PartialBody, PriorFetch, ResponseHead, Revalidation,
 };
 use crate::schedule::{RetryPolicy, ScheduleOptions, Scheduler};
 use crate::store::DiscardStore;
@@ -117,14 +118,16 @@ fn attempt(url: &str, name: &str) -> Attempt {
 /// Checks that an outcome is allowed and returns its name.
 fn look<F>(
     attempt: &Attempt,
-    status: Option<u16>,
+    head: Option<&ResponseHead>,
     outcome: &Result<AttemptOutcome<ReceivedBody<F>>, FetchError>,
 ) -> Result<&'static str, String> {
     let is_part = attempt.resumable_part().is_some();
+    let status = head.map(|head| head.status.as_u16());
+    let is_whole = status != Some(206) || head.is_some_and(resume::is_whole);
     match outcome {
         Ok(AttemptOutcome::Body(ReceivedBody::New(..))) => {
-            let fine = status
-                .is_some_and(|status| (200..300).contains(&status) && (status != 206 || is_part));
+            let is_success = status.is_some_and(|status| (200..300).contains(&status));
+            let fine = is_success && (is_whole || is_part);
             hold!(fine, "whole with {status:?}");
             Ok("whole")
         }
@@ -167,6 +170,9 @@ fn look<F>(
                 "to {to} with {status:?}"
             );
             Ok("redirected")
+        }
+        Ok(AttemptOutcome::Continue(NextRequest::WithoutRange)) => {
+            Err("decided only when the attempt has ended".to_owned())
         }
         Ok(AttemptOutcome::Continue(NextRequest::GetForHead)) => {
             hold!(
