@@ -18,7 +18,7 @@ use super::{Cli, redact};
 pub(crate) const MORE_THREADS: &str = "allow this user more processes (ulimit -u)";
 
 /// Flags of curl, wget and others that fetchall does not have, with what to use instead.
-const FLAGS: [(&[&str], &str); 57] = [
+const FLAGS: [(&[&str], &str); 56] = [
     (
         &[
             "-O",
@@ -232,10 +232,6 @@ const FLAGS: [(&[&str], &str); 57] = [
     (
         &["--ciphers", "--tls13-ciphers"],
         "the TLS library chooses the ciphers; there is no list to set",
-    ),
-    (
-        &["--split"],
-        "each body comes over one connection; -j N sets the number of concurrent requests",
     ),
     (&["--keep-order"], "--ordered prints results in input order"),
     (

@@ -404,7 +404,10 @@ fn classify_head<'a, T, S>(
     if let Some(error) = failed_status(attempt, head, &engine.retry.rules) {
         return Err(error);
     }
-    if head.status == StatusCode::PARTIAL_CONTENT && !accepts_partial(attempt, options) {
+    if head.status == StatusCode::PARTIAL_CONTENT
+        && !accepts_partial(attempt, options)
+        && !resume::is_whole(head)
+    {
         return Err(FetchError::Protocol {
             cause: Cause::from_text("unexpected 206 Partial Content: no range was requested"),
         });

@@ -38,6 +38,8 @@ pub(super) enum ReceivedBody<F> {
 pub(super) enum NextRequest {
     /// The same from the first byte on: the partial body cannot be resumed.
     Restart,
+    /// The same without a range: the partial body is kept until the whole one begins.
+    WithoutRange,
     /// The next piece of the body.
     NextPiece,
     /// The target of a redirect.

@@ -189,7 +189,7 @@ impl<'a, B> WireBody<'a, B> {
             codings: framing.codings,
             expected: rest.map(|rest| rest.length).or(framing.length),
             is_exact: rest.is_some(),
-            ends_at_length: framing.has_transfer_coding,
+            ends_at_length: framing.has_transfer_coding && framing.length.is_some(),
         }
     }
 }

@@ -83,6 +83,13 @@ impl<T, S> AttemptEnd<'_, T, S> {
             NextRequest::Restart => {
                 ended.close_attempt_now(engine, TraceOutcome::GoesOn);
             }
+            NextRequest::WithoutRange => {
+                let history = ended.close_attempt_now(engine, TraceOutcome::GoesOn);
+                history.without_range = true;
+                history.resends = 0;
+                ended.attempt.send_mode = SendMode::Usual;
+                start_over(&mut ended.attempt, &engine.options);
+            }
             NextRequest::NextPiece => {
                 ended
                     .close_attempt_now(engine, TraceOutcome::GoesOn)

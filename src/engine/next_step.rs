@@ -111,6 +111,9 @@ pub(super) fn next_step<F>(
         RetryDecision::Hold(wait) => (wait, false, true),
         RetryDecision::BackOff(wait) => (wait, true, true),
         RetryDecision::Poll(wait) => return NextStep::Poll(wait),
+        RetryDecision::GiveUp { .. } if may_be_whole(ended, &error) => {
+            return NextStep::Continue(NextRequest::WithoutRange);
+        }
         RetryDecision::GiveUp { .. } if has_mirror(&ended.attempt, &error, context.options) => {
             return NextStep::TryMirror(error);
         }
@@ -169,6 +172,22 @@ pub(super) fn has_mirror(attempt: &Attempt, error: &FetchError, options: &Engine
     may_help && !with_body && method.is_safe() && attempt.next_mirror().is_some()
 }
 
+/// Whether a job whose partial body cannot be continued may still get the whole one: some servers
+/// and gateways fail every range request. A host that throttles fails all requests.
+fn may_be_whole(ended: &FinishedAttempt, error: &FetchError) -> bool {
+    let failed_at_range = match error {
+        FetchError::Status { status, .. } => {
+            *status != StatusCode::TOO_MANY_REQUESTS && error.retry_after().is_none()
+        }
+        FetchError::Redirect { .. } | FetchError::Protocol { .. } => true,
+        // Once the rest had begun, it may go on from there.
+        FetchError::Reset { .. } | FetchError::Timeout { .. } => ended.head.is_none(),
+        _ => false,
+    };
+    let requested_range = ended.attempt.resumable_part().is_some();
+    failed_at_range && requested_range && !ended.wire.is_simulated()
+}
+
 /// Describes the failure of an attempt at a host of which nothing is known.
 fn failure_context<'a>(
     attempt: &Attempt,
@@ -203,6 +222,10 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
         Some(Unprocessed::StaleSharedConnection) if idempotent && resends == 0 => {
             Some(SendMode::Usual)
         }
+        Some(Unprocessed::Http2Failed) if idempotent && attempt.send_mode != SendMode::Fresh => {
+            Some(SendMode::Fresh)
+        }
+        Some(Unprocessed::Http2Only) if idempotent => Some(SendMode::Fresh),
         // Not after another error: the body of a 404, for example, is not wanted.
         Some(Unprocessed::Malformed) if idempotent && error.kind() == ErrorKind::Protocol => {
             Some(SendMode::Lenient)
@@ -276,12 +299,13 @@ fn jitter(seed: Option<u64>, attempt: &Attempt) -> f64 {
 mod tests {
     use std::sync::Arc;
 
-    use http::Method;
+    use http::{HeaderValue, Method};
     use url::Url;
 
     use super::*;
     use crate::model::{
-        Cause, ChainCookies, Hop, Job, LineOptions, Mirror, TimeLimit, WireState, now,
+        BodyVersion, Cause, ChainCookies, Hop, Job, LineOptions, Mirror, PartialBody, TimeLimit,
+        WireState, now,
     };
 
     type Outcome = Result<AttemptOutcome<ReceivedBody<()>>, FetchError>;
@@ -321,6 +345,24 @@ mod tests {
 
     fn resent_once(ended: &mut FinishedAttempt) {
         ended.attempt.history_mut(now()).resends = 1;
+    }
+
+    fn with_part(ended: &mut FinishedAttempt) {
+        let url = Url::parse("http://a.test/").unwrap();
+        ended.attempt.part = Some(Box::new(PartialBody {
+            version: BodyVersion {
+                job_url: url.clone(),
+                url,
+                validator: HeaderValue::from_static("\"a\""),
+                total: None,
+            },
+            length: 5,
+        }));
+    }
+
+    fn without_range(ended: &mut FinishedAttempt) {
+        with_part(ended);
+        ended.attempt.history_mut(now()).without_range = true;
     }
 
     fn over_a_fresh_connection(ended: &mut FinishedAttempt) {
@@ -430,6 +472,40 @@ mod tests {
                 get(),
                 "fail: invalid HTTP response: corrupt, part dropped",
             ),
+            // A partial body whose rest fails for good.
+            (
+                status(404, None),
+                after(get(), with_part),
+                "continue with WithoutRange, part kept",
+            ),
+            (
+                status(404, None),
+                after(get(), without_range),
+                "fail: 404 Not Found, part kept",
+            ),
+            (
+                corrupt(),
+                after(get(), with_part),
+                "continue with WithoutRange, part kept",
+            ),
+            (reset(), after(get(), with_part), "retry, part kept"),
+            (
+                reset(),
+                after(after(get(), with_part), no_retries_left),
+                "continue with WithoutRange, part kept",
+            ),
+            (
+                status(403, Some(100_000)),
+                after(get(), with_part),
+                "fail: 403 Forbidden; requested delay 27h 46m exceeds retry_after_max 5m, part kept",
+            ),
+            (
+                Err(FetchError::Refused {
+                    cause: Cause::from_text("x"),
+                }),
+                after(after(get(), with_part), no_retries_left),
+                "fail: could not connect: x, part kept",
+            ),
             // Resends, which count as no attempt.
             (
                 reset(),
@@ -483,6 +559,26 @@ mod tests {
                 reset(),
                 after(noticed(Unprocessed::GoAway), no_resends_left),
                 "retry, part kept",
+            ),
+            (
+                reset(),
+                noticed(Unprocessed::Http2Failed),
+                "resend Fresh, part kept",
+            ),
+            (
+                reset(),
+                after(noticed(Unprocessed::Http2Failed), over_a_fresh_connection),
+                "retry, part kept",
+            ),
+            (
+                reset(),
+                post(Some(Unprocessed::Http2Failed)),
+                "fail: connection lost: cut, part kept",
+            ),
+            (
+                corrupt(),
+                after(noticed(Unprocessed::Http2Only), over_a_fresh_connection),
+                "resend Fresh, part kept",
             ),
             (status(421, None), post(None), "resend Fresh, part kept"),
             (

@@ -77,6 +77,18 @@ fn rest(part: &PartialBody, url: &Url, head: &ResponseHead) -> Option<PartialCon
         .then_some(PartialContent { length, total })
 }
 
+/// Whether a 206 without a requested range has the whole body nevertheless.
+pub(super) fn is_whole(head: &ResponseHead) -> bool {
+    let Some(ContentRange {
+        bytes: Some((0, last)),
+        total: Some(total),
+    }) = content_range(head)
+    else {
+        return false;
+    };
+    last.checked_add(1) == Some(total) && head.content_length() == Some(total)
+}
+
 /// Maximum bytes of a validator that is kept. Typical ones have less than 100.
 const MAX_VALIDATOR_BYTES: usize = 300;
 
@@ -320,6 +332,27 @@ mod tests {
         assert_eq!(answer(&dated, &same), rest(500));
         let silent = head(206, &[("content-range", "bytes 500-999/1000")]);
         assert_eq!(answer(&dated, &silent), Err(RangeMismatch));
+    }
+
+    #[test]
+    fn a_range_that_covers_everything_is_the_whole() {
+        for (range, length, is_whole) in [
+            ("bytes 0-9/10", "10", true),
+            ("bytes 0-9/10", "9", false),
+            ("bytes 0-8/10", "9", false),
+            ("bytes 1-9/10", "9", false),
+            ("bytes 0-9/*", "10", false),
+            ("bytes */10", "10", false),
+        ] {
+            let head = head(206, &[("content-range", range), ("content-length", length)]);
+            assert_eq!(super::is_whole(&head), is_whole, "{range}");
+        }
+        assert!(!super::is_whole(&head(206, &[])));
+        // Nothing would show that it was cut off.
+        assert!(!super::is_whole(&head(
+            206,
+            &[("content-range", "bytes 0-9/10")]
+        )));
     }
 
     #[test]

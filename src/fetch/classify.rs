@@ -8,8 +8,10 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
+use hyper_util::client::legacy::connect::HttpInfo;
+
 use super::clock::ConnectTimedOut;
-use super::connection_info::local_port;
+use super::connection_info::http_info;
 use super::dns::ResolveError;
 use super::fd_budget::FdWaitError;
 use super::public_address::NonPublicAddress;
@@ -86,11 +88,11 @@ pub(super) fn connection_died(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// Returns the local port of the connection on which a request failed.
-pub(super) fn local_port_of(error: &(dyn Error + 'static)) -> Option<u16> {
+/// Returns the addresses of the connection on which a request failed.
+pub(super) fn connection_of(error: &(dyn Error + 'static)) -> Option<HttpInfo> {
     let mut clients = ErrorChain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>());
-    clients.find_map(|client| local_port(client.connect_info()?))
+    clients.find_map(|client| http_info(client.connect_info()?))
 }
 
 /// Whether a request failed before it had a connection.
@@ -123,6 +125,35 @@ pub(super) fn wants_http1(error: &(dyn Error + 'static)) -> bool {
 /// Whether an HTTP/2 server throttles the client (ENHANCE_YOUR_CALM).
 pub(super) fn was_throttled(error: &(dyn Error + 'static)) -> bool {
     sent_reason(error, h2::Reason::ENHANCE_YOUR_CALM)
+}
+
+/// Whether this side closed an HTTP/2 connection to protect itself: the server sent more small
+/// frames or headers than the client accepts. Empty DATA frames are legal, and servers that flush
+/// often send many, but the client accepts only 100 per connection.
+pub(super) fn was_overwhelmed(error: &(dyn Error + 'static)) -> bool {
+    http2_errors(error).any(is_own_limit)
+}
+
+fn is_own_limit(h2: &h2::Error) -> bool {
+    h2.is_library() && h2.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+}
+
+/// Whether a server seems not to speak HTTP/1.1: it rejects the protocol during the TLS handshake,
+/// or responds with something else, or not at all.
+pub(super) fn refuses_http1(error: &(dyn Error + 'static)) -> bool {
+    use rustls::{AlertDescription, Error as Tls};
+    let is_alert = |tls: &Tls| {
+        matches!(
+            tls,
+            Tls::AlertReceived(AlertDescription::NoApplicationProtocol)
+                | Tls::NoApplicationProtocol
+        )
+    };
+    if is_connect(error) {
+        let mut errors = ErrorChain::of(error).filter_map(|link| link.downcast_ref::<Tls>());
+        return errors.any(is_alert);
+    }
+    is_broken_head(error) || connection_died(error)
 }
 
 fn sent_reason(error: &(dyn Error + 'static), reason: h2::Reason) -> bool {
@@ -230,6 +261,9 @@ fn http2_text(h2: &h2::Error, reason: h2::Reason) -> String {
         }
         h2::Reason::HTTP_1_1_REQUIRED => {
             "server accepts this request over HTTP/1.1 only (HTTP_1_1_REQUIRED)".to_owned()
+        }
+        _ if is_own_limit(h2) => {
+            format!("server sent more small frames or headers than the client accepts ({name})")
         }
         _ if h2.is_library() => format!("server violated HTTP/2 ({name})"),
         _ => format!("server {action} ({name})"),
@@ -409,7 +443,7 @@ fn of_hyper(error: &hyper::Error) -> Option<ErrorClass> {
 
 /// Classifies an HTTP/2 error. A stream or connection that the server ends early is worth another
 /// attempt, whatever the code (RFC 9113 §5.4.2, §6.4, §6.8). An error raised by this side means
-/// that the server sent an invalid frame, which is final.
+/// that the server sent an invalid frame, which is final, unless it exceeded a limit of this side.
 fn of_http2(error: &h2::Error, phase: FailurePhase) -> Option<ErrorClass> {
     use h2::Reason;
     let in_body = matches!(phase, FailurePhase::Body { .. });
@@ -418,7 +452,7 @@ fn of_http2(error: &h2::Error, phase: FailurePhase) -> Option<ErrorClass> {
         Reason::HTTP_1_1_REQUIRED if !in_body => ErrorClass::Protocol,
         Reason::NO_ERROR => ErrorClass::Cut,
         Reason::PROTOCOL_ERROR if ended_early(error, phase) => ErrorClass::Cut,
-        _ if error.is_library() => ErrorClass::Protocol,
+        _ if error.is_library() && !is_own_limit(error) => ErrorClass::Protocol,
         _ => ErrorClass::Cut,
     })
 }

@@ -6,12 +6,13 @@
 //! requests in flight and hosts with URLs left to fetch.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use url::Url;
+use url::{Host, Url};
 
 use super::connect::{ConnectLayer, ConnectionCount, current_is_retry, current_port};
 use super::dns::{ResolveError, Resolver};
@@ -164,6 +165,13 @@ impl RotatingClient {
         };
         let proxy = self.factory.proxies.as_ref();
         family.check_literal(proxy.and_then(|it| it.of(url)).unwrap_or(url))
+    }
+
+    /// Tries this address of the host last from now on: a request failed there.
+    pub(super) fn avoid(&self, url: &Url, addr: IpAddr) {
+        if let Some(Host::Domain(host)) = url.host() {
+            self.factory.resolver.failed(host, addr);
+        }
     }
 
     /// Returns the client that repairs responses.

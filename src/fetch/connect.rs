@@ -261,10 +261,13 @@ impl<S> ConnectInner<S> {
                 }
                 Ok(connection)
             }
-            Ok(Err(error)) if !is_out_of_time(&*error) => Err(error),
+            Ok(Err(error)) if !is_out_of_time(&*error) => {
+                resolver.not_connected(&offers);
+                Err(error)
+            }
             // Either the whole timeout has passed, or the shares of all addresses of the name.
             Ok(Err(_)) | Err(_) => {
-                resolver.timed_out(&offers);
+                resolver.not_connected(&offers);
                 let (limit, proxy) = (*limit, proxy_of_route());
                 Err(ConnectTimedOut { limit, proxy }.into())
             }

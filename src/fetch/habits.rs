@@ -17,6 +17,10 @@ const MAX_HOSTS: usize = 4096;
 pub(super) struct HostHabit {
     /// It requires HTTP/1.1, although it offers HTTP/2.
     pub http1: bool,
+    /// It sends more small HTTP/2 frames than the client accepts on one connection.
+    pub overflows: bool,
+    /// It does not speak HTTP/1.1.
+    pub http2_only: bool,
     /// Its responses are invalid and need repair.
     pub lenient: bool,
     /// Its responses need a limit on 1xx responses, too.
@@ -28,12 +32,22 @@ pub(super) struct HostHabit {
 impl HostHabit {
     const NONE: Self = Self {
         http1: false,
+        overflows: false,
+        http2_only: false,
         lenient: false,
         bounded: false,
         closes: false,
     };
     pub(super) const HTTP1: Self = Self {
         http1: true,
+        ..Self::NONE
+    };
+    pub(super) const OVERFLOWS: Self = Self {
+        overflows: true,
+        ..Self::NONE
+    };
+    pub(super) const HTTP2_ONLY: Self = Self {
+        http2_only: true,
         ..Self::NONE
     };
     pub(super) const LENIENT: Self = Self {
@@ -79,6 +93,8 @@ impl HostHabits {
         }
         let known = hosts.entry(key).or_default();
         known.http1 |= habit.http1;
+        known.overflows |= habit.overflows;
+        known.http2_only |= habit.http2_only;
         known.lenient |= habit.lenient;
         known.bounded |= habit.bounded;
         known.closes |= habit.closes;

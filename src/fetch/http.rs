@@ -14,8 +14,9 @@ use rustls::sign::CertifiedKey;
 use url::Url;
 
 use super::classify::{
-    FailurePhase, classify_shared, connection_died, is_broken_head, is_broken_tunnel, is_connect,
-    is_http2, local_port_of, wants_http1, was_throttled, was_turned_away,
+    FailurePhase, classify_shared, connection_died, connection_of, is_broken_head,
+    is_broken_tunnel, is_connect, is_http2, refuses_http1, wants_http1, was_overwhelmed,
+    was_throttled, was_turned_away,
 };
 use super::client_certificate;
 use super::client_rotation::{ClientVariant, RotatingClient};
@@ -214,8 +215,10 @@ impl HttpTransport {
 
     fn variant(&self, attempt: &Attempt) -> ClientVariant {
         let habit = self.habits.of(attempt.url());
+        let http1 = habit.http1 || (habit.overflows && !habit.http2_only);
+        let http1 = http1 && self.may_use_http1;
         ClientVariant {
-            http1: habit.http1,
+            http1,
             // The lenient client speaks no HTTP/2.
             lenient: self.may_use_http1
                 && (habit.lenient
@@ -225,7 +228,8 @@ impl HttpTransport {
             // A request that must not be sent twice must not use a connection that the server
             // may be closing.
             fresh: attempt.send_mode == SendMode::Fresh
-                || (habit.closes && !attempt.method().is_idempotent()),
+                || ((habit.closes || (habit.overflows && !http1))
+                    && !attempt.method().is_idempotent()),
         }
     }
 
@@ -326,26 +330,50 @@ impl HttpTransport {
         if was_throttled(error) {
             wire.mark_throttled();
         }
-        if was_turned_away(error) {
+        if was_overwhelmed(error) {
+            add_habit(HostHabit::OVERFLOWS);
+            wire.mark_unprocessed(Unprocessed::Http2Failed);
+        } else if self.is_first_http1(variant, attempt, wire) && refuses_http1(error) {
+            add_habit(HostHabit::HTTP2_ONLY);
+            wire.mark_unprocessed(Unprocessed::Http2Only);
+        } else if was_turned_away(error) {
             wire.mark_unprocessed(Unprocessed::GoAway);
         } else if self.may_use_http1 && wants_http1(error) {
             add_habit(HostHabit::HTTP1);
             wire.mark_unprocessed(Unprocessed::Http1Required);
-        } else if !is_connect(error)
-            && was_reused(local_port_of(error), wire)
-            && connection_died(error)
-        {
-            if is_http2(error) {
-                return wire.mark_unprocessed(Unprocessed::StaleSharedConnection);
-            }
-            add_habit(HostHabit::CLOSES);
-            wire.mark_unprocessed(Unprocessed::StaleConnection);
+        } else if !is_connect(error) && connection_died(error) {
+            self.note_death(error, attempt, wire);
         } else if !variant.lenient && (is_broken_head(error) || is_broken_tunnel(error)) {
             add_habit(HostHabit::LENIENT);
             wire.mark_unprocessed(match is_connect(error) {
                 true => Unprocessed::BrokenTunnel,
                 false => Unprocessed::Malformed,
             });
+        }
+    }
+
+    /// Whether a connection was made for the request to find out if the host speaks HTTP/1.1.
+    fn is_first_http1(&self, variant: ClientVariant, attempt: &Attempt, wire: &WireState) -> bool {
+        variant.http1
+            && !variant.lenient
+            && wire.opened_connection()
+            && !self.habits.of(attempt.url()).http1
+    }
+
+    /// Records what a connection that died before the head reveals.
+    fn note_death(&self, error: &(dyn Error + 'static), attempt: &Attempt, wire: &WireState) {
+        let connection = connection_of(error);
+        let local_port = connection.as_ref().map(|info| info.local_addr().port());
+        if !was_reused(local_port, wire) {
+            // Behind a proxy, it is not known which address of the host was used.
+            if let Some(info) = connection.filter(|_| wire.proxy().is_none()) {
+                self.clients.avoid(attempt.url(), info.remote_addr().ip());
+            }
+        } else if is_http2(error) {
+            wire.mark_unprocessed(Unprocessed::StaleSharedConnection);
+        } else {
+            self.habits.add(attempt.url(), HostHabit::CLOSES);
+            wire.mark_unprocessed(Unprocessed::StaleConnection);
         }
     }
 }
@@ -489,10 +517,13 @@ impl Transport for HttpTransport {
             // Also learned after a malformed body, which shows only when it is read.
             SendMode::Lenient => self.habits.add(attempt.url(), HostHabit::LENIENT),
             SendMode::Bounded => self.habits.add(attempt.url(), HostHabit::BOUNDED),
+            // The server speaks HTTP/1.1, which was tried because HTTP/2 had failed.
+            SendMode::Fresh if variant.http1 => self.habits.add(attempt.url(), HostHabit::HTTP1),
             SendMode::Usual | SendMode::Fresh | SendMode::Unended => {}
         }
         let may_be_repaired = !variant.lenient && head.version < Version::HTTP_2;
-        let body = HttpBody::new(response, &head, may_be_repaired, Arc::clone(wire));
+        let habits = Arc::clone(&self.habits);
+        let body = HttpBody::new(response, &head, may_be_repaired, habits, Arc::clone(wire));
         Ok(RawResponse { head, body })
     }
 }

@@ -7,7 +7,10 @@ use http::{Version, header};
 
 use super::ResponseBody;
 use super::chunk_repair::ChunkRepairer;
-use super::classify::{FailurePhase, classify, is_broken_trailer, was_throttled};
+use super::classify::{
+    FailurePhase, classify, is_broken_trailer, wants_http1, was_overwhelmed, was_throttled,
+};
+use super::habits::{HostHabit, HostHabits};
 use crate::model::{Cause, FetchError, ResponseHead, Unprocessed, WireState};
 
 /// The body of a real response.
@@ -25,50 +28,96 @@ pub(crate) struct HttpBody {
     /// Finds out whether the body still is chunked, if `chunked` is listed twice. Most often an
     /// application and a proxy in front of it both add the header, and only one sends chunks.
     inner_chunks: Option<Box<ChunkRepairer>>,
+    habits: Arc<HostHabits>,
     wire: Arc<WireState>,
 }
 
-/// Whether `chunked` is listed more than once (RFC 9112 §7 forbids it).
-fn is_chunked_twice(head: &ResponseHead) -> bool {
-    let lines = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let is_chunked = |name: &&[u8]| name.trim_ascii().eq_ignore_ascii_case(b"chunked");
-    names.filter(is_chunked).nth(1).is_some()
+/// What the `Transfer-Encoding` of a response says about chunks.
+#[derive(Debug, Default)]
+struct ChunkedCoding {
+    /// How often `chunked` is listed; more than once is invalid (RFC 9112 §7).
+    count: usize,
+    /// Whether an empty element ends the list, which hides `chunked` from the client.
+    is_hidden: bool,
+}
+
+impl ChunkedCoding {
+    fn of(head: &ResponseHead) -> Self {
+        let mut coding = Self::default();
+        let lines = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+        for name in lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
+            let name = name.trim_ascii();
+            coding.count += usize::from(name.eq_ignore_ascii_case(b"chunked"));
+            coding.is_hidden = name.is_empty() && coding.count > 0;
+        }
+        coding
+    }
 }
 
 impl HttpBody {
     /// Creates the body of the response with this `head`.
-    pub(crate) fn new(
+    pub(super) fn new(
         response: reqwest::Response,
         head: &ResponseHead,
         may_be_repaired: bool,
+        habits: Arc<HostHabits>,
         wire: Arc<WireState>,
     ) -> Self {
+        let chunked = ChunkedCoding::of(head);
+        if chunked.is_hidden && may_be_repaired {
+            wire.mark_unprocessed(Unprocessed::Malformed);
+        }
         Self {
             received: 0,
             expected: response.content_length(),
             response: Some(response),
             has_marked_end: head.version == Version::HTTP_2,
             may_be_repaired,
-            inner_chunks: is_chunked_twice(head).then(Box::default),
+            inner_chunks: (chunked.count > 1).then(Box::default),
+            habits,
             wire,
         }
     }
 
-    /// Classifies the error of a body, and records what it reveals.
-    fn failed(&self, error: reqwest::Error) -> FetchError {
-        if was_throttled(&error) {
-            self.wire.mark_throttled();
-        }
+    /// Ends the body after an error of its stream. It is complete if all announced bytes were
+    /// received: then it does not matter how an HTTP/2 stream ended.
+    fn end_broken(&self, error: reqwest::Error) -> Result<(), FetchError> {
+        let (throttled, failed) = (was_throttled(&error), self.note_http2_failure(&error));
         let phase = FailurePhase::Body {
             received: self.received,
             expected: self.expected,
         };
         let error = classify(error, phase);
-        if self.may_be_repaired && matches!(error, FetchError::Protocol { .. }) {
+        // A protocol error may be that the server sent more than it announced.
+        let is_protocol = matches!(error, FetchError::Protocol { .. });
+        if self.expected == Some(self.received) && !is_protocol {
+            return Ok(());
+        }
+        if throttled {
+            self.wire.mark_throttled();
+        }
+        if failed {
+            self.wire.mark_unprocessed(Unprocessed::Http2Failed);
+        } else if self.may_be_repaired && is_protocol {
             self.wire.mark_unprocessed(Unprocessed::Malformed);
         }
-        error
+        Err(error)
+    }
+
+    /// Records what the error of a body reveals about its host. Returns whether HTTP/1.1, or
+    /// another connection, may succeed.
+    fn note_http2_failure(&self, error: &reqwest::Error) -> bool {
+        let habit = if was_overwhelmed(error) {
+            HostHabit::OVERFLOWS
+        } else if wants_http1(error) {
+            HostHabit::HTTP1
+        } else {
+            return false;
+        };
+        if let Some(response) = &self.response {
+            self.habits.add(response.url(), habit);
+        }
+        true
     }
 
     fn take_in(&mut self, chunk: &[u8]) {
@@ -110,11 +159,15 @@ impl ResponseBody for HttpBody {
             return Ok(None);
         };
         let chunk = match response.chunk().await {
+            Ok(chunk) => chunk,
             // Trailers are not used, and curl and browsers tolerate invalid ones.
-            Err(error) if is_broken_trailer(&error) => Ok(None),
-            chunk => chunk,
+            Err(error) if is_broken_trailer(&error) => None,
+            Err(error) => {
+                self.end_broken(error)?;
+                self.response = None;
+                None
+            }
         };
-        let chunk = chunk.map_err(|error| self.failed(error))?;
         match &chunk {
             Some(chunk) => self.take_in(chunk),
             None => self.end()?,

@@ -241,13 +241,18 @@ fn repair(head: &[u8]) -> RepairedHead {
     for line in unfolded(lines) {
         match RepairedLine::of(&line) {
             RepairedLine::Header(name, value) => {
+                let mut value = &*value;
                 if name.eq_ignore_ascii_case(b"transfer-encoding") {
+                    value = without_empty_end(value);
+                    if value.is_empty() && has_transfer_coding {
+                        continue;
+                    }
                     has_transfer_coding = true;
                     let last = value.rsplit(|byte| *byte == b',').next();
                     let last = last.unwrap_or_default().trim_ascii();
                     repaired.is_chunked = last.eq_ignore_ascii_case(b"chunked");
                 }
-                headers.extend([name, b": ", &value, b"\r\n"].concat());
+                headers.extend([name, b": ", value, b"\r\n"].concat());
             }
             RepairedLine::FlawedLength => {
                 let line = String::from_utf8_lossy(&line);
@@ -260,6 +265,14 @@ fn repair(head: &[u8]) -> RepairedHead {
     let status_line = repaired_status_line(status_line, has_transfer_coding);
     repaired.bytes = [&status_line[..], b"\r\n", &headers, b"\r\n"].concat();
     repaired
+}
+
+/// Removes empty elements from the end of a list (RFC 9110 §5.6.1.2). The parser takes the last
+/// element for the last coding.
+fn without_empty_end(value: &[u8]) -> &[u8] {
+    let is_empty = |byte: &u8| *byte == b',' || byte.is_ascii_whitespace();
+    let end = value.iter().rposition(|byte| !is_empty(byte));
+    end.and_then(|end| value.get(..=end)).unwrap_or_default()
 }
 
 /// Repairs a status line (RFC 9112 §4). Some servers send the protocol in lower case, several
@@ -418,6 +431,15 @@ mod tests {
         for (lines, expected) in [
             ("X-A: 1\r\nX-B:2", "X-A: 1|X-B: 2"),
             ("X-A : 1", "X-A: 1"),
+            (
+                "Transfer-Encoding: chunked , ,",
+                "Transfer-Encoding: chunked",
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: ,",
+                "Transfer-Encoding: chunked",
+            ),
+            ("Transfer-Encoding: ,", "Transfer-Encoding:"),
             ("X-A: 1\nX-B: 2\r\r", "X-A: 1|X-B: 2"),
             ("X-A: one\r\n two\r\n\tthree", "X-A: one two three"),
             (" folded: below nothing\r\nX-A: 1", "X-A: 1"),

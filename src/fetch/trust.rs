@@ -21,8 +21,9 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
 use crate::model::Hint;
 
-/// Every scheme with which a server may sign. Old servers still use SHA-1.
-const EVERY_SCHEME: [SignatureScheme; 13] = [
+/// Every scheme with which a server may sign. Old servers still use SHA-1. rustls has no names for
+/// RSA-PSS with an RSA-PSS key (RFC 8446 §4.2.3) and ECDSA over Brainpool curves (RFC 8734).
+const EVERY_SCHEME: [SignatureScheme; 19] = [
     SignatureScheme::ECDSA_NISTP256_SHA256,
     SignatureScheme::ECDSA_NISTP384_SHA384,
     SignatureScheme::ECDSA_NISTP521_SHA512,
@@ -36,6 +37,12 @@ const EVERY_SCHEME: [SignatureScheme; 13] = [
     SignatureScheme::RSA_PKCS1_SHA512,
     SignatureScheme::ECDSA_SHA1_Legacy,
     SignatureScheme::RSA_PKCS1_SHA1,
+    SignatureScheme::Unknown(0x0809),
+    SignatureScheme::Unknown(0x080a),
+    SignatureScheme::Unknown(0x080b),
+    SignatureScheme::Unknown(0x081a),
+    SignatureScheme::Unknown(0x081b),
+    SignatureScheme::Unknown(0x081c),
 ];
 
 /// Accepts any certificate (`--insecure`). Signatures are not checked either, because that requires

@@ -64,6 +64,9 @@ pub(crate) struct AttemptHistory {
     pub is_unended: bool,
     /// Whether a server rejected HEAD. From then on GET is sent instead, also by retries.
     pub head_refused: bool,
+    /// Whether no range is requested any more, because a server failed to send the rest of a
+    /// partial body.
+    pub without_range: bool,
     /// Total time waited so far, counted against `--max-wait`.
     pub waited: Duration,
     /// When the first attempt started.
@@ -91,6 +94,7 @@ static NO_HISTORY: AttemptHistory = AttemptHistory {
     total_resends: 0,
     is_unended: false,
     head_refused: false,
+    without_range: false,
     waited: Duration::ZERO,
     first_start: None,
     ready: Duration::ZERO,
@@ -293,7 +297,8 @@ impl Attempt {
     /// Whether only the response head is wanted: for HEAD, or the GET that replaces it.
     #[must_use]
     pub(crate) fn is_head_only(&self) -> bool {
-        *self.method() == Method::HEAD || (self.history().head_refused && *self.method() == Method::GET)
+        *self.method() == Method::HEAD
+            || (self.history().head_refused && *self.method() == Method::GET)
     }
 
     /// Replaces HEAD by GET if a server rejected HEAD.
@@ -307,7 +312,8 @@ impl Attempt {
     /// known beforehand which of them sends the body.
     #[must_use]
     pub(crate) fn resumable_part(&self) -> Option<&PartialBody> {
-        self.part.as_deref()
+        let part = self.part.as_deref();
+        part.filter(|_| !self.history().without_range)
     }
 
     /// Returns the validators for a conditional request. They are sent to every hop, since they

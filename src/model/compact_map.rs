@@ -11,6 +11,9 @@ const MIN_CAPACITY: usize = if cfg!(test) { 4 } else { 1 << 14 };
 /// A merge also waits until the new entries are this fraction of the sorted ones. That bounds both
 /// the cost (each entry is moved about 64 times in total) and the extra memory (1/64).
 const MERGE_FRACTION: usize = 64;
+/// Vectors of merged entries. One that grows is copied, so this is also the part of the entries
+/// that is in memory twice meanwhile.
+const VECTORS: usize = 256;
 
 /// An 80-bit hash, stored in the upper bits. The chance of any collision among ten million keys is
 /// 4 in 10^11. The hash is keyed at random for each process, so no list can be crafted to collide.
@@ -40,12 +43,14 @@ impl KeyHasher {
 
 /// A map from keys to numbers below 2^48, built by many insertions in a row.
 ///
-/// Entries are in a sorted vector without spare capacity, and new ones are merged in from time to
+/// Entries are in sorted vectors without spare capacity, and new ones are merged in from time to
 /// time. A hash table takes two to three times the memory, and twice that while it grows.
 #[derive(Debug, Default)]
 pub(crate) struct CompactMap {
-    /// Merged entries, sorted by key.
-    sorted: Vec<u128>,
+    /// Merged entries, sorted by key, in a vector for each value of the first bits of the key.
+    sorted: Vec<Vec<u128>>,
+    /// Number of merged entries.
+    merged: usize,
     /// Entries since the last merge, by key.
     fresh: BTreeMap<u128, u64>,
 }
@@ -60,7 +65,7 @@ impl CompactMap {
     /// Sets the number of a key, replacing any earlier one.
     pub(crate) fn put(&mut self, key: HashKey, value: u64) {
         self.fresh.insert(key.0, value);
-        if self.fresh.len() >= MIN_CAPACITY.max(self.sorted.len() / MERGE_FRACTION) {
+        if self.fresh.len() >= MIN_CAPACITY.max(self.merged / MERGE_FRACTION) {
             self.merge();
         }
     }
@@ -71,46 +76,23 @@ impl CompactMap {
         if let Some(value) = self.fresh.get(&key.0) {
             return Some(*value);
         }
-        let place = upper_bound(&self.sorted, key).checked_sub(1)?;
-        let (found, value) = parts(*self.sorted.get(place)?);
+        let sorted = self.sorted.get(vector_of(key.0))?;
+        let place = upper_bound(sorted, key).checked_sub(1)?;
+        let (found, value) = parts(*sorted.get(place)?);
         (found == key).then_some(value)
     }
 
     /// Merges the new entries into the sorted ones. The latest number of a key wins.
     pub(crate) fn merge(&mut self) {
-        let mut new = Vec::<u128>::with_capacity(self.fresh.len());
-        // The index in `sorted` at which each of them is inserted.
-        let mut places = Vec::with_capacity(self.fresh.len());
-        let mut place = 0;
-        for (key, value) in std::mem::take(&mut self.fresh) {
-            let key = HashKey(key);
-            place = upper_bound_from(&self.sorted, place, key);
-            let before = place
-                .checked_sub(1)
-                .and_then(|last| self.sorted.get_mut(last));
-            match before.filter(|before| parts(**before).0 == key) {
-                Some(before) => *before = entry(key, value),
-                None => {
-                    new.push(entry(key, value));
-                    places.push(place);
-                }
-            }
+        let mut fresh = std::mem::take(&mut self.fresh).into_iter().peekable();
+        if fresh.peek().is_none() {
+            return;
         }
-        self.insert(&new, &places);
-    }
-
-    /// Inserts each new entry at its index, starting from the back so that no entry is moved
-    /// twice.
-    fn insert(&mut self, new: &[u128], places: &[usize]) {
-        let mut end = self.sorted.len();
-        self.sorted.reserve_exact(new.len());
-        self.sorted.resize(end + new.len(), 0);
-        for (before, (entry, place)) in new.iter().zip(places).enumerate().rev() {
-            self.sorted.copy_within(*place..end, place + before + 1);
-            if let Some(free) = self.sorted.get_mut(place + before) {
-                *free = *entry;
-            }
-            end = *place;
+        self.sorted.resize_with(VECTORS, Vec::new);
+        for (number, sorted) in self.sorted.iter_mut().enumerate() {
+            let own =
+                std::iter::from_fn(|| fresh.next_if(|(key, _)| vector_of(*key) == number));
+            self.merged += merge_into(sorted, own);
         }
     }
 
@@ -118,7 +100,48 @@ impl CompactMap {
     #[cfg(test)]
     pub(crate) fn size(&self) -> usize {
         assert!(self.fresh.is_empty());
-        self.sorted.capacity() * size_of::<u128>()
+        let capacity: usize = self.sorted.iter().map(Vec::capacity).sum();
+        capacity * size_of::<u128>()
+    }
+}
+
+/// Returns the index of the vector for a key, so that all keys of one are below those of the next.
+fn vector_of(key: u128) -> usize {
+    (key >> 120) as usize
+}
+
+/// Merges entries in the order of their keys into sorted ones. Returns how many keys are new.
+fn merge_into(sorted: &mut Vec<u128>, fresh: impl Iterator<Item = (u128, u64)>) -> usize {
+    // The new entries, and the index in `sorted` at which each of them is inserted.
+    let (mut new, mut places) = (Vec::new(), Vec::new());
+    let mut place = 0;
+    for (key, value) in fresh {
+        let key = HashKey(key);
+        place = upper_bound_from(sorted, place, key);
+        let before = place.checked_sub(1).and_then(|last| sorted.get_mut(last));
+        match before.filter(|before| parts(**before).0 == key) {
+            Some(before) => *before = entry(key, value),
+            None => {
+                new.push(entry(key, value));
+                places.push(place);
+            }
+        }
+    }
+    insert(sorted, &new, &places);
+    new.len()
+}
+
+/// Inserts each new entry at its index, starting from the back so that no entry is moved twice.
+fn insert(sorted: &mut Vec<u128>, new: &[u128], places: &[usize]) {
+    let mut end = sorted.len();
+    sorted.reserve_exact(new.len());
+    sorted.resize(end + new.len(), 0);
+    for (before, (entry, place)) in new.iter().zip(places).enumerate().rev() {
+        sorted.copy_within(*place..end, place + before + 1);
+        if let Some(free) = sorted.get_mut(place + before) {
+            *free = *entry;
+        }
+        end = *place;
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn mask_inner_passwords(url: &Url) -> Cow<'_, str> {
     let (authority, behind) = split_authority(path.trim_start_matches('/'));
     let masks_path = holds_password(path, false)
         || (has_two_schemes && holds_userinfo(authority, behind))
-        || (url.cannot_be_a_base() && address_holds_password(path));
+        || (url.cannot_be_a_base() && address_holds_password(url.scheme(), path));
     let values = [('?', url.query()), ('#', url.fragment())];
     let mut parts = values
         .iter()
@@ -71,10 +71,16 @@ fn push_masked(shown: &mut String, part: &str) {
     }
 }
 
-/// Whether what follows the scheme of a URL without slashes (`mailto:`) has a password.
-fn address_holds_password(path: &str) -> bool {
+/// Schemes of URLs without slashes that are followed by an address.
+const ADDRESSES: [&str; 8] = [
+    "mailto", "sip", "sips", "xmpp", "acct", "news", "mid", "cid",
+];
+
+/// Whether a URL without slashes has a password. Before an `@`, any scheme but that of an address
+/// is taken for a user name: `me:word@host`.
+fn address_holds_password(scheme: &str, path: &str) -> bool {
     let address = percent_decode_str(path).decode_utf8_lossy();
-    address.contains('@') && holds_userinfo(&address, "")
+    address.contains('@') && (!ADDRESSES.contains(&scheme) || holds_userinfo(&address, ""))
 }
 
 /// Whether the text may contain an `@` in any layer of encoding. A quick check: most URLs have
@@ -224,6 +230,8 @@ mod tests {
             ("http://a/?u=//me:s3cret@b#top", "http://a/?u=***#top"),
             ("mailto:me:s3cret@b", "mailto:***"),
             ("mailto:me%3As3cret%40b?subject=x", "mailto:***?subject=x"),
+            ("me:s3cret@b:1/x", "me:***"),
+            ("me:s3cret%40b/?x=1", "me:***?x=1"),
         ] {
             assert_eq!(shown(url), expected, "{url}");
         }
@@ -255,6 +263,7 @@ mod tests {
             "http://localhost//img:foo@2x.png",
             "http://a/x#me@b:c",
             "mailto:me@b?cc=you@c",
+            "tel:0049",
         ] {
             assert_eq!(shown(url), url);
         }

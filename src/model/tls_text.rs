@@ -17,6 +17,7 @@ use super::text::escape_control;
 const NO_VERSION: &str = "server supports no safe TLS version (1.2 or 1.3)";
 const SUITES: &str = "AES-GCM and ChaCha20 with ECDHE (no CBC, no RSA key exchange)";
 const GROUPS: &str = "X25519, P-256 and P-384";
+const SIGNATURES: &str = "RSA, ECDSA and Ed25519 keys";
 const NO_SIGNATURE: &str = "server and client have no signature algorithm in common";
 const NO_ALPN: &str = "server supports none of the offered HTTP versions";
 
@@ -174,9 +175,9 @@ fn of_alert(alert: AlertDescription) -> String {
         Alert::ProtocolVersion => NO_VERSION.to_owned(),
         // Servers send nothing more specific if they accept none of the cipher suites.
         Alert::HandshakeFailure | Alert::InsufficientSecurity => format!(
-            "server aborted the handshake ({}): usually no cipher suite or key-exchange group in \
-             common with this client, which supports {SUITES}, over {GROUPS}; or the server \
-             requires a client certificate",
+            "server aborted the handshake ({}): usually no cipher suite, key-exchange group or \
+             signature scheme in common with this client, which supports {SUITES}, over {GROUPS}, \
+             with {SIGNATURES}; or the server requires a client certificate",
             named(alert)
         ),
         Alert::NoApplicationProtocol => NO_ALPN.to_owned(),

@@ -22,6 +22,12 @@ pub(crate) enum Unprocessed {
     BrokenTunnel,
     /// The server requires HTTP/1.1 (HTTP_1_1_REQUIRED, RFC 9113 §7).
     Http1Required,
+    /// HTTP/2 failed for this response, or for another one on its connection, in a way that
+    /// HTTP/1.1 cannot: HTTP_1_1_REQUIRED after the head, or more small frames than the client
+    /// accepts.
+    Http2Failed,
+    /// The server does not speak HTTP/1.1, which was tried after HTTP/2 had failed.
+    Http2Only,
     /// The response head or the framing of the body is malformed; the lenient client may be able to
     /// repair it.
     Malformed,
@@ -31,12 +37,14 @@ pub(crate) enum Unprocessed {
 }
 
 impl Unprocessed {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::StaleConnection,
         Self::StaleSharedConnection,
         Self::GoAway,
         Self::BrokenTunnel,
         Self::Http1Required,
+        Self::Http2Failed,
+        Self::Http2Only,
         Self::Malformed,
         Self::LateClock,
     ];

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use fetchall::ErrorKind;
 
-use crate::support::{Run, Server, Texts, black_hole_at, response, same_everywhere};
+use crate::support::{
+    Authority, Run, Server, Texts, TlsServer, black_hole_at, response, same_everywhere,
+};
 
 /// Drops packets at the same port of another address.
 fn hole(host: [u8; 4], port: u16) -> impl Drop {
@@ -57,6 +59,37 @@ fn where_no_address_answers_the_whole_time_has_passed() {
             "no connection within 600ms (--connect-timeout)"
         );
     }
+}
+
+/// The second address is the next to be tried, and stays the first.
+fn second_is_tried_next(run: Run, url: &str) {
+    let urls = (0..3).map(|n| format!("{url}{n}"));
+    let run = run.args(["--retries=1", "-j1", "--ordered"]).urls(urls);
+    let done = run.expect_exit(0);
+    let attempts: Vec<_> = done.records.iter().map(|record| record.attempts).collect();
+    assert_eq!(attempts, [2, 1, 1]);
+}
+
+#[test]
+fn an_address_that_resets_after_the_request_is_tried_last_next_time() {
+    let good = Server::http(|_| response("200 OK", &["Connection: close"], b"here"));
+    let port = good.addr.port();
+    let _bad = Server::at(&format!("127.0.0.3:{port}"), |connection| {
+        connection.request()?;
+        connection.reset()
+    });
+    let run = Run::new().args(rule(port, "127.0.0.3,127.0.0.1"));
+    second_is_tried_next(run, &format!("http://two.test:{port}/"));
+}
+
+#[test]
+fn an_address_that_is_silent_in_the_handshake_is_tried_last_next_time() {
+    let good = TlsServer::start(Authority::new().config("two.test", |_| {}));
+    let port = good.addr.port();
+    let _bad = Server::at(&format!("127.0.0.3:{port}"), |connection| connection.hang());
+    let run = Run::new().args(rule(port, "127.0.0.3,127.0.0.1"));
+    let run = run.args(["-k", "--connect-timeout=1s"]);
+    second_is_tried_next(run, &format!("https://two.test:{port}/"));
 }
 
 /// A server on one address of the loopback interface, whose body is the peer's address.

@@ -63,6 +63,44 @@ fn a_packed_file_meets_its_published_checksum() {
     }
 }
 
+/// A coded body is never empty, but only the end of the connection tells that this one is.
+#[test]
+fn no_byte_of_a_coded_body_is_truncated_where_nothing_marks_the_end() {
+    for coding in ["gzip", "x-gzip", "br", "zstd", "deflate", "gzip, gzip"] {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n");
+        let cut = format!("{head}Connection: close\r\n\r\n").into_bytes();
+        let server = scripted(vec![cut, response("200 OK", &[], PAGE)]);
+        let done = Run::new().arg(server.url("/")).expect_exit(0);
+        assert_eq!(done.record().attempts, 2, "{coding}");
+        for end in [
+            "Content-Length: 0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ] {
+            let server = scripted(vec![format!("{head}{end}").into_bytes()]);
+            let done = Run::new().arg(server.url("/")).expect_exit(0);
+            let record = done.record();
+            assert_eq!((record.attempts, record.bytes), (1, Some(0)), "{coding}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_element_does_not_hide_that_a_body_is_chunked() {
+    for coding in [
+        "chunked,",
+        "chunked , ",
+        ",chunked, ,",
+        "chunked\r\nTransfer-Encoding:",
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n");
+        let server = scripted(vec![format!("{head}5\r\nhello\r\n0\r\n\r\n").into_bytes()]);
+        let done = Run::new().args(["--body", &server.url("/")]).expect_exit(0);
+        let record = done.record();
+        assert_eq!(record.body.as_deref(), Some("hello"), "{coding}");
+        assert_eq!((record.attempts, record.resends), (1, 1), "{coding}");
+    }
+}
+
 fn sha256(body: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
     digest

@@ -61,7 +61,7 @@ fn every_body_is_hashed_with_the_algorithms_asked_for() {
     let expected = format!("{MD5} {SHA1} {SHA512}\n");
     assert_eq!(shown(&["-w", r"%{md5} %{sha1} %{sha512}\n"]), expected);
     let table = shown(&["--csv"]);
-    let ends = format!(",{MD5},{SHA1},{SHA512},,,,,,,\n");
+    let ends = format!(",{MD5},{SHA1},{SHA512},,,,,,,,,\n");
     assert!(
         table
             .lines()

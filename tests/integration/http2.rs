@@ -7,10 +7,10 @@ use fetchall::ErrorKind;
 use h2::Reason;
 use h2::server::SendResponse;
 use http::{Request, Response};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::support::{Authority, Done, Run};
+use crate::support::{Authority, Done, Run, response};
 
 /// What the server does with a request.
 type Answer = fn(&Request<h2::RecvStream>, SendResponse<Bytes>);
@@ -124,6 +124,87 @@ async fn a_cold_host_is_opened_with_one_connection() {
         assert_eq!(done.code, Some(0), "{}", done.stdout);
         assert_eq!(connections.load(SeqCst), 1, "{scheme}");
     }
+}
+
+/// A server over TLS for these protocols; over HTTP/1.1 it answers `hello`.
+async fn secure(protocols: &[&str], answer: Answer) -> (Authority, String) {
+    let authority = Authority::new();
+    let mut config = authority.config("localhost", |_| {});
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().into())
+        .collect();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut tls) = acceptor.accept(stream).await else {
+                    return;
+                };
+                if tls.get_ref().1.alpn_protocol() == Some(&b"h2"[..]) {
+                    return serve(tls, answer).await;
+                }
+                let mut head = [0; 4096];
+                while tls.read(&mut head).await.is_ok_and(|read| read > 0) {
+                    let response = response("200 OK", &[], b"hello");
+                    tls.write_all(&response).await.unwrap();
+                }
+            });
+        }
+    });
+    (authority, format!("https://localhost:{port}/"))
+}
+
+/// Flushes around the body.
+fn flushed(_: &Request<h2::RecvStream>, mut respond: SendResponse<Bytes>) {
+    let mut body = respond.send_response(Response::new(()), false).unwrap();
+    for part in ["", "hello", ""] {
+        body.send_data(Bytes::from_static(part.as_bytes()), false)
+            .unwrap();
+    }
+    body.send_data(Bytes::new(), true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_flushes_too_often_is_asked_over_http1_if_it_speaks_it() {
+    for (protocols, last) in [(&["h2", "http/1.1"][..], "1.1"), (&["h2"][..], "2")] {
+        let (authority, url) = secure(protocols, flushed).await;
+        let file = authority.file();
+        let cacert = format!("--cacert={}", file.path().display());
+        for jobs in ["-j1", "-j32"] {
+            let urls = (0..300).map(|n| format!("{url}{n}"));
+            let run = Run::new().args([&cacert, "--retries=0", "--ordered", jobs]);
+            let done = go(run.urls(urls));
+            assert_eq!(done.code, Some(0), "{protocols:?}: {}", done.stdout);
+            assert_eq!(done.records.len(), 300);
+            let of_last = done.records.last().unwrap().http.as_deref();
+            assert_eq!(of_last, Some(last), "{protocols:?} {jobs}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_wants_http1_after_the_head_is_asked_again_over_it() {
+    let (authority, url) = secure(&["h2", "http/1.1"], |_, mut respond| {
+        let mut body = respond.send_response(Response::new(()), false).unwrap();
+        body.send_data(Bytes::from_static(b"hel"), false).unwrap();
+        tokio::spawn(async move {
+            // Otherwise the reset overtakes the bytes.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            body.send_reset(Reason::HTTP_1_1_REQUIRED);
+        });
+    })
+    .await;
+    let file = authority.file();
+    let cacert = format!("--cacert={}", file.path().display());
+    let done = go(Run::new().args([&cacert, "--retries=0", "--body", &url]));
+    let record = done.record();
+    assert_eq!(record.body.as_deref(), Some("hello"), "{}", done.stdout);
+    assert_eq!((record.attempts, record.resends), (1, 1));
+    assert_eq!(record.http.as_deref(), Some("1.1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -123,6 +123,87 @@ fn a_flawed_head_of_the_rest_does_not_cost_what_is_here() {
     assert_eq!((record.attempts, record.resends), (2, 1));
 }
 
+fn refused(status: &str) -> Vec<u8> {
+    response(status, &[CLOSE], b"")
+}
+
+#[test]
+fn a_rest_that_fails_for_good_is_followed_by_one_request_for_the_whole() {
+    for status in [
+        "304 Not Modified",
+        "400 Bad Request",
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
+        "405 Method Not Allowed",
+        "406 Not Acceptable",
+        "410 Gone",
+        "412 Precondition Failed",
+        "417 Expectation Failed",
+        "501 Not Implemented",
+        "505 HTTP Version Not Supported",
+        "302 Found",
+    ] {
+        let case = fetch(vec![cut(&[TAG], 400), refused(status), whole(&[TAG])]);
+        case.expect_body(1);
+        assert_eq!(case.ranges(), [None, Some("bytes=400-"), None], "{status}");
+        let record = case.done.record();
+        assert_eq!((record.attempts, record.resends), (3, 0), "{status}");
+        assert_eq!(record.resumed_at, None);
+    }
+    // Retries come first.
+    let failed = || refused("500 Internal Server Error");
+    let case = fetch(vec![
+        cut(&[TAG], 400),
+        failed(),
+        failed(),
+        failed(),
+        whole(&[TAG]),
+    ]);
+    case.expect_body(1);
+    assert_eq!(case.requests.len(), 5);
+    assert_eq!(case.ranges()[4], None);
+}
+
+#[test]
+fn the_part_is_kept_until_the_whole_begins_also_in_later_runs() {
+    let server = scripted(vec![
+        cut(&[TAG], 400),
+        refused("404 Not Found"),
+        refused("410 Gone"),
+        rest(400, &[TAG]),
+    ]);
+    let out = Out::new();
+    let run = || out.run().args(["--retries=0", &server.url("/page")]);
+    run().expect_exit(1);
+    let done = run().expect_exit(1);
+    let record = done.record();
+    assert_eq!(record.status, Some(410), "the second response counts");
+    assert_eq!(record.attempts, 2);
+    let done = run().expect_exit(0);
+    assert_eq!(done.record().resumed_at, Some(400));
+    assert!(out.body(done.record()) == body(1));
+    let requests = server.requests();
+    let ranges: Vec<_> = requests
+        .iter()
+        .map(|request| header(request, "range"))
+        .collect();
+    let range = Some("bytes=400-");
+    assert_eq!(ranges, [None, range, None, range]);
+}
+
+#[test]
+fn a_rest_that_is_longer_than_its_range_is_not_used() {
+    let mut long = b"HTTP/1.1 206 Partial Content\r\nETag: \"a\"\r\nContent-Range: bytes \
+        400-999/1000\r\nTransfer-Encoding: chunked\r\n\r\n25b\r\n"
+        .to_vec();
+    long.extend(&body(1)[400..]);
+    long.extend(b"abc\r\n0\r\n\r\n");
+    let case = fetch(vec![cut(&[TAG], 400), long, whole(&[TAG])]);
+    case.expect_body(1);
+    assert_eq!(case.ranges(), [None, Some("bytes=400-"), None]);
+}
+
 #[test]
 fn what_has_no_strong_validator_is_started_over() {
     for headers in [

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use fetchall::ErrorKind;
 
 use rcgen::{
@@ -5,6 +7,8 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
 use tempfile::NamedTempFile;
 
 use crate::support::{
@@ -263,4 +267,42 @@ fn the_server_of_a_notification_is_refused_in_words_too() {
     let told = told.unwrap_or(&done.stderr);
     insta::assert_snapshot!("server_of_a_notification", same_everywhere(told));
     assert!(!done.stderr.contains("OtherError"), "{}", done.stderr);
+}
+
+/// A key that signs with this scheme only. With `-k` it does not matter what.
+#[derive(Debug, Clone)]
+struct OneScheme(SignatureScheme);
+
+impl SigningKey for OneScheme {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let is_offered = offered.contains(&self.0);
+        is_offered.then(|| Box::new(self.clone()) as _)
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::Unknown(9)
+    }
+}
+
+impl Signer for OneScheme {
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        Ok(vec![0; 64])
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.0
+    }
+}
+
+#[test]
+fn with_insecure_a_server_may_sign_with_any_scheme() {
+    // RSA-PSS with an RSA-PSS key, Ed448, and ECDSA over a Brainpool curve.
+    for scheme in [0x0809, 0x080a, 0x080b, 0x0808, 0x081a] {
+        let mut config = showing(fixture("v1.pem").0, None, VERSIONS[1]);
+        let key = Arc::new(OneScheme(SignatureScheme::from(scheme)));
+        let shown = CertifiedKey::new(vec![fixture("v1.pem").0.into()], key);
+        config.cert_resolver = Arc::new(SingleCertAndKey::from(shown));
+        let server = TlsServer::start(config);
+        Run::new().args(["-k", &server.url()]).expect_exit(0);
+    }
 }

@@ -68,8 +68,7 @@ impl AnswerBench {
             .block_on(run(&self.engine, &attempt, &wire, &mut progress));
         let requests = self.requests.load(Ordering::Relaxed) - before;
         hold!(requests == 1, "{requests} connections for one attempt");
-        let status = progress.head.map(|head| head.status.as_u16());
-        look(&attempt, status, &outcome)
+        look(&attempt, progress.head.as_ref(), &outcome)
     }
 }
 

@@ -83,7 +83,7 @@ impl HeadBench {
             .runtime
             .block_on(run(&self.engine, &attempt, &wire, &mut progress));
         hold!(progress.head.is_some(), "the head is not reported");
-        let came = look(&attempt, Some(head.status.as_u16()), &outcome)?;
+        let came = look(&attempt, Some(&head), &outcome)?;
         if came == "whole" {
             check_whole(&attempt, &head, body)?;
         }

@@ -11,12 +11,13 @@ use url::Url;
 
 use super::attempt::AttemptProgress;
 use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody};
+use super::resume;
 use super::{DecoderBudget, Engine, EngineOptions, RunClock, Shutdown};
 use crate::fetch::Transport;
 use crate::fuzz::hold;
 use crate::model::{
     Attempt, BodyVersion, ErrorKind, EventReturnQueue, FetchError, Job, LineOptions, LiveStats,
-    PartialBody, PriorFetch, Revalidation,
+    PartialBody, PriorFetch, ResponseHead, Revalidation,
 };
 use crate::schedule::{RetryPolicy, ScheduleOptions, Scheduler};
 use crate::store::{BodyStore, DiscardStore};
@@ -114,14 +115,16 @@ fn progress_of(attempt: &Attempt) -> AttemptProgress<<DiscardStore as BodyStore>
 /// Checks that an outcome is allowed and returns its name.
 fn look<F>(
     attempt: &Attempt,
-    status: Option<u16>,
+    head: Option<&ResponseHead>,
     outcome: &Result<AttemptOutcome<ReceivedBody<F>>, FetchError>,
 ) -> Result<&'static str, String> {
     let is_part = attempt.resumable_part().is_some();
+    let status = head.map(|head| head.status.as_u16());
+    let is_whole = status != Some(206) || head.is_some_and(resume::is_whole);
     match outcome {
         Ok(AttemptOutcome::Body(ReceivedBody::New(..))) if status != Some(416) => {
-            let fine = status
-                .is_some_and(|status| (200..300).contains(&status) && (status != 206 || is_part));
+            let is_success = status.is_some_and(|status| (200..300).contains(&status));
+            let fine = is_success && (is_whole || is_part);
             hold!(fine, "whole with {status:?}");
             Ok("whole")
         }
@@ -164,6 +167,9 @@ fn look<F>(
                 "to {to} with {status:?}"
             );
             Ok("redirected")
+        }
+        Ok(AttemptOutcome::Continue(NextRequest::WithoutRange)) => {
+            Err("decided only when the attempt has ended".to_owned())
         }
         Ok(AttemptOutcome::Continue(NextRequest::GetForHead)) => {
             hold!(

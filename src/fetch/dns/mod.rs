@@ -78,9 +78,14 @@ impl Resolver {
         self.preferred.connected(offers, addr);
     }
 
-    /// Reports that none of the offered addresses connected in time.
-    pub(super) fn timed_out(&self, offers: &AddressOffers) {
-        self.preferred.timed_out(offers);
+    /// Reports that no connection was made to any of the offered addresses.
+    pub(super) fn not_connected(&self, offers: &AddressOffers) {
+        self.preferred.not_connected(offers);
+    }
+
+    /// Reports that a request to this host failed at this address. It is tried last next time.
+    pub(super) fn failed(&self, host: &str, addr: IpAddr) {
+        self.preferred.failed(host, addr);
     }
 
     /// Ignores cached failures for the requests for which `bypass_cache` returns true.

@@ -1,4 +1,5 @@
-//! Remembers which address of a name worked last, to try it first. Entries outlive the DNS cache.
+//! Remembers which address of a name worked last, to try it first, or failed last, to try it last.
+//! Entries outlive the DNS cache.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::types::HostName;
 
-/// Maximum number of names with a preferred address, some 100 bytes each. Most names need none,
+/// Maximum number of names with a remembered address, some 100 bytes each. Most names need none,
 /// because their first address works.
 const MAX_NAMES: usize = 16_384;
 /// Minimum share of the connect timeout per address. The connector divides its timeout among the
@@ -36,14 +37,23 @@ pub(crate) struct AddressOffer {
     next: Option<IpAddr>,
 }
 
+/// Where to start in the addresses of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstAddress {
+    /// At this one, which worked last.
+    At(IpAddr),
+    /// After this one, which failed last.
+    After(IpAddr),
+}
+
 /// The preferred addresses by name.
 #[derive(Debug, Default)]
 pub(super) struct PreferredAddresses {
-    by_host: Mutex<HashMap<HostName, IpAddr>>,
+    by_host: Mutex<HashMap<HostName, FirstAddress>>,
 }
 
 impl PreferredAddresses {
-    fn lock(&self) -> MutexGuard<'_, HashMap<HostName, IpAddr>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<HostName, FirstAddress>> {
         self.by_host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -55,11 +65,12 @@ impl PreferredAddresses {
         };
         let host = HostName::new(host);
         // Rotates instead of moving one address, so that those that failed before it come last.
-        if let Some(preferred) = self.lock().get(&host)
-            && let Some(at) = addrs.iter().position(|addr| addr == preferred)
-        {
-            addrs.rotate_left(at);
-        }
+        let found = self.lock().get(&host).and_then(|start| match start {
+            FirstAddress::At(addr) => addrs.iter().position(|one| one == addr),
+            FirstAddress::After(addr) => Some(addrs.iter().position(|one| one == addr)? + 1),
+        });
+        let start = found.unwrap_or(0) % addrs.len();
+        addrs.rotate_left(start);
         let next = truncate_families(&mut addrs, max_addrs(limit));
         let _ = OFFERS.try_with(|offers| {
             let offer = AddressOffer {
@@ -73,32 +84,43 @@ impl PreferredAddresses {
         addrs
     }
 
-    /// Prefers `addr` from now on: it could be connected to.
+    /// Prefers `addr` from now on: it could be connected to. That says nothing new of one that
+    /// failed later, unless it was connected to in spite of that, as the last one.
     pub(super) fn connected(&self, offers: &AddressOffers, addr: IpAddr) {
         for offer in lock(offers).iter() {
-            if offer.given.contains(&addr) {
-                self.set(&offer.host, Some(addr).filter(|addr| *addr != offer.first));
+            let failed = self.lock().get(&offer.host) == Some(&FirstAddress::After(addr));
+            let is_news = !failed || offer.given.first() != Some(&addr);
+            if is_news && offer.given.contains(&addr) {
+                let start = (addr != offer.first).then_some(FirstAddress::At(addr));
+                self.set(&offer.host, start);
             }
         }
     }
 
-    /// Prefers the omitted addresses from now on: none of the offered ones connected in time.
-    pub(super) fn timed_out(&self, offers: &AddressOffers) {
+    /// Prefers other addresses from now on: no connection was made. Those that were omitted come
+    /// first; else the first one comes last, because it may have accepted the connection and then
+    /// have been silent.
+    pub(super) fn not_connected(&self, offers: &AddressOffers) {
         for offer in lock(offers).iter() {
-            if offer.next.is_some() {
-                self.set(&offer.host, offer.next);
-            }
+            let first = offer.given.first().copied().map(FirstAddress::After);
+            let start = offer.next.map(FirstAddress::At).or(first);
+            self.set(&offer.host, start);
         }
     }
 
-    fn set(&self, host: &HostName, addr: Option<IpAddr>) {
+    /// Tries `addr` last from now on: a request failed there.
+    pub(super) fn failed(&self, host: &str, addr: IpAddr) {
+        self.set(&HostName::new(host), Some(FirstAddress::After(addr)));
+    }
+
+    fn set(&self, host: &HostName, start: Option<FirstAddress>) {
         let mut by_host = self.lock();
-        match addr {
-            Some(addr) => {
+        match start {
+            Some(start) => {
                 if by_host.len() >= MAX_NAMES && !by_host.contains_key(host) {
                     by_host.clear();
                 }
-                by_host.insert(host.clone(), addr);
+                by_host.insert(host.clone(), start);
             }
             None => {
                 by_host.remove(host);
@@ -195,6 +217,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_address_that_failed_last_is_tried_last() {
+        let preferred = PreferredAddresses::default();
+        let all = addrs(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+        let (first, second) = (all[0], all[1]);
+        let keep = |_: &AddressOffers| {};
+        // A connection that was begun earlier says nothing new.
+        offer(&preferred, &all, |offers| {
+            preferred.failed("a.TEST", first);
+            preferred.connected(offers, first);
+        })
+        .await;
+        let rotated = addrs(&["10.0.0.2", "10.0.0.3", "10.0.0.1"]);
+        assert_eq!(offer(&preferred, &all, keep).await, rotated);
+        preferred.failed("a.test", second);
+        let rotated = addrs(&["10.0.0.3", "10.0.0.1", "10.0.0.2"]);
+        assert_eq!(offer(&preferred, &all, keep).await, rotated);
+        preferred.failed("a.test", all[2]);
+        assert_eq!(offer(&preferred, &all, keep).await, all);
+        // All others are dead now.
+        preferred.failed("a.test", first);
+        offer(&preferred, &all, |offers| {
+            preferred.connected(offers, first)
+        })
+        .await;
+        assert_eq!(offer(&preferred, &all, keep).await, all);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_accepts_and_is_silent_is_tried_last() {
+        let preferred = PreferredAddresses::default();
+        let all = addrs(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+        for start in [0, 1, 2, 0] {
+            let late = |offers: &AddressOffers| preferred.not_connected(offers);
+            let given = offer(&preferred, &all, late).await;
+            assert_eq!(given[0], all[start]);
+        }
+    }
+
+    #[tokio::test]
     async fn of_many_addresses_the_omitted_ones_are_tried_next_time() {
         let preferred = PreferredAddresses::default();
         let all: Vec<IpAddr> = (1..=25)
@@ -205,7 +266,7 @@ mod tests {
             .collect();
         let mut tried = Vec::new();
         for _ in 0..3 {
-            let late = |offers: &AddressOffers| preferred.timed_out(offers);
+            let late = |offers: &AddressOffers| preferred.not_connected(offers);
             let given = offer(&preferred, &all, late).await;
             assert_eq!(given.len(), 20);
             assert!(given.iter().filter(|addr| addr.is_ipv4()).count() == 10);
@@ -224,9 +285,8 @@ mod tests {
     #[test]
     fn the_number_of_preferences_is_bounded() {
         let preferred = PreferredAddresses::default();
-        let addr = Some([10, 0, 0, 1].into());
         for n in 0..MAX_NAMES + 10 {
-            preferred.set(&HostName::new(&format!("{n}.test")), addr);
+            preferred.failed(&format!("{n}.test"), [10, 0, 0, 1].into());
         }
         assert!(preferred.lock().len() <= MAX_NAMES);
     }

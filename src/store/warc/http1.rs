@@ -208,6 +208,7 @@ mod tests {
                 Some("http://a/to#u=***"),
             ),
             ("mailto:me:word@b", Some("mailto:***")),
+            ("me:word@b:1/c", Some("me:***")),
         ] {
             assert_eq!(masked_target(&url, target.as_bytes()).as_deref(), shown);
         }

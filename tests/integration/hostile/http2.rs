@@ -7,7 +7,8 @@ use h2::Reason;
 use super::{RETRIES, SLACK, check_all, look_at};
 use crate::support::faults::http2::{FAULTS, REASONS};
 use crate::support::frames::{
-    DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, STATUS_200, http2, literal,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Peer, SETTINGS, STATUS_200, frame, http2,
+    literal,
 };
 use crate::support::{Done, Out, Run, Server, logged};
 
@@ -86,26 +87,82 @@ fn a_stream_is_reset_for_any_reason_before_the_head_and_in_the_body() {
     }
 }
 
-/// A server may reset a stream with NO_ERROR after a complete response (RFC 9113 §8.1).
+/// How a stream ends without END_STREAM.
+type StreamEnd = fn(&Peer, u32) -> std::io::Result<()>;
+
 #[test]
-fn a_reset_without_an_error_after_all_announced_bytes_is_no_failure() {
-    for (announced, outcome) in [("5", 0), ("6", 1)] {
-        let server = http2(move |peer, stream, _| {
-            let head = [STATUS_200, &literal("content-length", announced)].concat();
-            peer.send(HEADERS, END_HEADERS, stream, &head)?;
-            peer.send(DATA, 0, stream, b"hello")?;
-            // Otherwise the client may see the reset before it has passed on the bytes.
-            std::thread::sleep(Duration::from_millis(50));
-            peer.reset_stream(stream, 0)
-        });
-        let run = Run::new().args(["--http2-prior-knowledge", "--retries=0", "--body"]);
-        let done = run.arg(server.url("/")).expect_exit(outcome);
-        let record = done.record();
-        match &record.error {
-            None => assert_eq!(record.body.as_deref(), Some("hello")),
-            Some(error) => assert_eq!(error.kind, ErrorKind::Truncated),
+fn a_body_with_all_announced_bytes_is_complete_however_its_stream_ends() {
+    let ends: [(&str, StreamEnd); 6] = [
+        ("NO_ERROR", |peer, stream| peer.reset_stream(stream, 0)),
+        ("CANCEL", |peer, stream| peer.reset_stream(stream, 8)),
+        ("ENHANCE_YOUR_CALM", |peer, stream| {
+            peer.reset_stream(stream, 11)
+        }),
+        ("HTTP_1_1_REQUIRED", |peer, stream| {
+            peer.reset_stream(stream, 13)
+        }),
+        ("GOAWAY", |peer, _| peer.go_away(0, 2)),
+        ("closed", |peer, _| peer.close()),
+    ];
+    for (name, end) in ends {
+        for (announced, outcome) in [("5", 0), ("6", 1)] {
+            let server = http2(move |peer, stream, _| {
+                let head = [STATUS_200, &literal("content-length", announced)].concat();
+                peer.send(HEADERS, END_HEADERS, stream, &head)?;
+                peer.send(DATA, 0, stream, b"hello")?;
+                // Otherwise the client may see the end before it has passed on the bytes.
+                std::thread::sleep(Duration::from_millis(50));
+                end(peer, stream)
+            });
+            let run = Run::new().args(["--http2-prior-knowledge", "--retries=0", "--body"]);
+            let done = run.arg(server.url("/")).go();
+            assert_eq!(done.code, Some(outcome), "{name}: {}", done.stdout);
+            let record = done.record();
+            match &record.error {
+                None => {
+                    assert_eq!(record.body.as_deref(), Some("hello"));
+                    assert_eq!((record.attempts, record.resends), (1, 0), "{name}");
+                }
+                Some(error) => assert_eq!(error.kind, ErrorKind::Truncated, "{name}"),
+            }
         }
     }
+}
+
+/// Servers that flush send empty DATA frames, of which the client takes 100 on a connection.
+#[test]
+fn empty_frames_above_the_clients_limit_cost_no_url() {
+    let server = http2(|peer, stream, _| {
+        peer.head(stream)?;
+        peer.send(DATA, 0, stream, b"")?;
+        peer.send(DATA, 0, stream, b"hello")?;
+        peer.send(DATA, 0, stream, b"")?;
+        peer.send(DATA, END_STREAM, stream, b"")
+    });
+    for arg in ["-j64", "-j1"] {
+        let urls = (0..300).map(|n| server.url(&format!("/{n}")));
+        let done = Run::new()
+            .args(["--http2-prior-knowledge", "--retries=0", arg])
+            .urls(urls)
+            .expect_exit(0);
+        assert_eq!(done.records.len(), 300);
+        let resends: u32 = done.records.iter().map(|record| record.resends).sum();
+        assert!(resends > 0, "{arg}");
+    }
+}
+
+#[test]
+fn a_head_above_the_clients_limit_is_not_called_a_violation() {
+    let server = http2(|peer, stream, _| {
+        peer.send(HEADERS, 0, stream, STATUS_200)?;
+        peer.flood(&frame(CONTINUATION, 0, stream, b""))
+    });
+    let done = run().args(["--retries=0", &server.url("/")]).expect_exit(1);
+    assert_eq!(
+        (done.failure(), done.record().resends),
+        ((ErrorKind::Reset, 1), 1)
+    );
+    insta::assert_snapshot!("head_above_the_limit", done.message());
 }
 
 #[test]

@@ -233,7 +233,7 @@ pub const FAULTS: &[Http2Fault] = &[
             peer.head(stream)?;
             peer.flood(&frame(DATA, 0, stream, b""))
         },
-        Final(Protocol),
+        Transient(Truncated),
     ),
     fault(
         "flood-of-padding",
@@ -243,7 +243,7 @@ pub const FAULTS: &[Http2Fault] = &[
             let payload = [&[200][..], &[0; 200]].concat();
             peer.flood(&frame(DATA, 8, stream, &payload))
         },
-        Final(Protocol),
+        Transient(Truncated),
     ),
     fault(
         "flood-of-continuations",
@@ -251,7 +251,7 @@ pub const FAULTS: &[Http2Fault] = &[
             peer.send(HEADERS, 0, stream, STATUS_200)?;
             peer.flood(&frame(CONTINUATION, 0, stream, b""))
         },
-        Final(Protocol),
+        Transient(Reset),
     ),
     fault(
         "flood-of-headers-in-continuations",
@@ -264,7 +264,7 @@ pub const FAULTS: &[Http2Fault] = &[
                 &literal("x-more", "and more"),
             ))
         },
-        Final(Protocol),
+        Transient(Reset),
     ),
     fault(
         "flood-of-early-hints",
@@ -287,7 +287,7 @@ pub const FAULTS: &[Http2Fault] = &[
     fault(
         "header-bomb",
         |peer, stream| peer.send(HEADERS, END_HEADERS | END_STREAM, stream, &header_bomb()),
-        Final(Protocol),
+        Transient(Reset),
     ),
     fault(
         "100000-headers",
@@ -299,7 +299,7 @@ pub const FAULTS: &[Http2Fault] = &[
             }
             peer.send(CONTINUATION, END_HEADERS, stream, b"")
         },
-        Final(Protocol),
+        Transient(Reset),
     ),
     fault(
         "header-that-never-ends",
@@ -309,7 +309,7 @@ pub const FAULTS: &[Http2Fault] = &[
             peer.send(HEADERS, 0, stream, &start)?;
             peer.flood(&frame(CONTINUATION, 0, stream, &[b'x'; 16_000]))
         },
-        Final(Protocol),
+        Transient(Reset),
     ),
     fault(
         "header-block-of-nonsense",
