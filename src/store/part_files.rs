@@ -183,7 +183,12 @@ impl PartFiles {
         let Some(part) = self.parts.get_mut(number) else {
             return Ok(());
         };
-        let mut file = File::options().append(true).create(true).open(path)?;
+        let mut options = File::options();
+        options.append(true).create(true);
+        // URLs of the list may have passwords.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
         if part.buffer.is_empty() && part.bytes > 0 {
             return Ok(());
         }

@@ -22,10 +22,28 @@ fn site() -> Server {
     })
 }
 
-/// Journals of shards, which are divided by URL: the server has one host.
+const HOSTS: usize = 12;
+
+/// Returns a URL at one of several hosts, which are all the same server. Its port does not count for
+/// its shard.
+fn url(site: &Server, number: usize, path: &str) -> String {
+    let host = format!("h{}.test", number % HOSTS);
+    site.url(path).replace("127.0.0.1", &host)
+}
+
+/// Returns the arguments that let the hosts of a list be found.
+fn resolve(lines: &[String]) -> Vec<String> {
+    let url = lines.iter().find(|line| line.contains("://")).unwrap();
+    let port = url.split([':', '/']).nth(4).unwrap();
+    let resolve = |n| format!("--resolve=h{n}.test:{port}:127.0.0.1");
+    (0..HOSTS).map(resolve).collect()
+}
+
+/// Journals of shards.
 struct Shards {
     dir: TempDir,
     list: PathBuf,
+    resolve: Vec<String>,
 }
 
 impl Shards {
@@ -33,7 +51,8 @@ impl Shards {
         let dir = tempfile::tempdir().unwrap();
         let list = dir.path().join("list.txt");
         std::fs::write(&list, lines.join("\n")).unwrap();
-        Self { dir, list }
+        let resolve = resolve(lines);
+        Self { dir, list, resolve }
     }
 
     fn journal(&self, index: u32) -> PathBuf {
@@ -42,12 +61,18 @@ impl Shards {
 
     fn args(&self, index: u32) -> Vec<String> {
         let path = |path: &Path| path.to_str().unwrap().to_owned();
-        vec![
+        let mut args = vec![
             format!("--shard={index}/{SHARDS}"),
-            "--shard-by=url".to_owned(),
             format!("--journal={}", path(&self.journal(index))),
-            path(&self.list),
-        ]
+        ];
+        args.extend(self.resolve.iter().cloned());
+        args.push(path(&self.list));
+        args
+    }
+
+    fn fetch_whole(&self) -> Done {
+        let list = self.list.to_str().unwrap();
+        Run::new().args(&self.resolve).arg(list).go()
     }
 
     fn fetch(&self, index: u32) -> Done {
@@ -77,8 +102,8 @@ impl Shards {
 fn lines(site: &Server) -> Vec<String> {
     let mut lines = vec!["# comment".to_owned(), "no url".to_owned()];
     // Some twice.
-    lines.extend((0..50).map(|n| site.url(&format!("/{}", n % 40))));
-    lines.push(site.url("/gone"));
+    lines.extend((0..50).map(|n| url(site, n % 40, &format!("/{}", n % 40))));
+    lines.push(url(site, 0, "/gone"));
     lines
 }
 
@@ -109,7 +134,7 @@ fn shards_together_have_each_line_once_and_the_summary_of_the_whole() {
     let site = site();
     let lines = lines(&site);
     let shards = Shards::new(&lines).fetch_all();
-    let whole = Run::new().arg(shards.list.to_str().unwrap()).go();
+    let whole = shards.fetch_whole();
     let json = shards.dir.path().join("summary.json");
     let done = shards
         .merge_all()
@@ -224,7 +249,7 @@ fn shards_of_different_lists_are_told() {
     let site = site();
     let mut list = lines(&site);
     let shards = Shards::new(&list).fetch_all();
-    list.push(site.url("/new"));
+    list.push(url(&site, 1, "/new"));
     std::fs::write(&shards.list, list.join("\n")).unwrap();
     shards.fetch(0);
     let done = shards.merge_all().arg("--failures-ok").expect_exit(1);
@@ -243,13 +268,13 @@ fn shards_of_different_lists_are_told() {
 #[test]
 fn a_list_with_a_line_more_in_front_has_its_new_numbers() {
     let site = site();
-    let list: Vec<_> = (0..20).map(|n| site.url(&format!("/{n}"))).collect();
+    let list: Vec<_> = (0..20).map(|n| url(&site, n, &format!("/{n}"))).collect();
     let shards = Shards::new(&list).fetch_all();
-    let mut longer = vec![site.url("/new")];
+    let mut longer = vec![url(&site, 0, "/new")];
     longer.extend(list);
     std::fs::write(&shards.list, longer.join("\n")).unwrap();
     let shards = shards.fetch_all();
-    let whole = Run::new().arg(shards.list.to_str().unwrap()).go();
+    let whole = shards.fetch_whole();
     // Numbers of the old list may be left in a shard that no longer has them.
     let done = shards.merge_all().arg("--failures-ok").go();
     let (found, expected) = (by_line(&done.records), by_line(&whole.records));
@@ -271,20 +296,14 @@ fn parts_of_a_split_that_note_their_shards_are_put_together() {
     let into = shards.dir.path().join("parts");
     let run = || Run::new().text();
     run()
-        .args([
-            "--split=3",
-            "--shard-by=url",
-            "--into",
-            into.to_str().unwrap(),
-        ])
+        .args(["--split=3", "--into", into.to_str().unwrap()])
         .arg(shards.list.to_str().unwrap())
         .expect_exit(0);
     for index in 0..SHARDS {
         let part = into.join(format!("part-{index:05}.txt"));
-        Run::new()
-            .args(&shards.args(index)[..3])
-            .arg(part.to_str().unwrap())
-            .go();
+        let mut args = shards.args(index);
+        args.pop();
+        Run::new().args(args).arg(part.to_str().unwrap()).go();
     }
     let done = shards.merge_all().arg("--failures-ok").expect_exit(0);
     assert_eq!(done.records.len(), 52);
@@ -294,10 +313,10 @@ fn parts_of_a_split_that_note_their_shards_are_put_together() {
 fn a_shard_that_was_killed_and_run_again_gives_the_same_records() {
     let site = site();
     let mut list: Vec<_> = (0..300)
-        .map(|n| site.url(&format!("/slow{}", n % 200)))
+        .map(|n| url(&site, n % 200, &format!("/slow{}", n % 200)))
         .collect();
     list.insert(7, "no url".to_owned());
-    list.push(site.url("/gone"));
+    list.push(url(&site, 0, "/gone"));
     let (killed, whole) = (Shards::new(&list), Shards::new(&list));
     let journal = killed.journal(1);
     let mut child = binary()

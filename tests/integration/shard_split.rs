@@ -133,6 +133,26 @@ fn parts_are_described_and_empty_ones_are_there() {
 }
 
 #[test]
+fn only_their_owner_can_read_parts_with_passwords() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list.txt");
+    std::fs::write(&list, "http://me:s3cret@a.test/\n").unwrap();
+    let into = dir.path().join("parts");
+    let done = split(&list, &into).expect_exit(0);
+    let mut parts = String::new();
+    for n in 0..PARTS {
+        let part = into.join(format!("part-{n:05}.txt"));
+        let mode = std::fs::metadata(&part).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        parts += &std::fs::read_to_string(part).unwrap();
+    }
+    assert_eq!(parts, "http://me:s3cret@a.test/\n");
+    let said = done.stderr + &description(&into).to_string();
+    assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[test]
 fn an_empty_list_has_empty_parts() {
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("list.txt");
