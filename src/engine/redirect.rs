@@ -189,7 +189,9 @@ fn location_text(value: &HeaderValue) -> Cow<'_, str> {
 /// 307 and 308 keep method and body.
 fn method_after(status: StatusCode, attempt: &Attempt) -> (Method, bool) {
     let becomes_get = match status {
-        StatusCode::SEE_OTHER => *attempt.method() != Method::HEAD && *attempt.method() != Method::GET,
+        StatusCode::SEE_OTHER => {
+            *attempt.method() != Method::HEAD && *attempt.method() != Method::GET
+        }
         StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => *attempt.method() == Method::POST,
         _ => false,
     };

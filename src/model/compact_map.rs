@@ -90,8 +90,7 @@ impl CompactMap {
         }
         self.sorted.resize_with(VECTORS, Vec::new);
         for (number, sorted) in self.sorted.iter_mut().enumerate() {
-            let own =
-                std::iter::from_fn(|| fresh.next_if(|(key, _)| vector_of(*key) == number));
+            let own = std::iter::from_fn(|| fresh.next_if(|(key, _)| vector_of(*key) == number));
             self.merged += merge_into(sorted, own);
         }
     }

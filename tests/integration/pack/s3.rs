@@ -121,8 +121,7 @@ fn the_recipe_brings_packs_to_s3_large_ones_in_parts() {
         .map(|path| server.url(path))
         .into();
     let series = Series::new("x-{n}.warc");
-    let command =
-        "aws s3 cp \"$FETCHALL_RUN_PACK\" s3://crawls/ && rm \"$FETCHALL_RUN_PACK\"";
+    let command = "aws s3 cp \"$FETCHALL_RUN_PACK\" s3://crawls/ && rm \"$FETCHALL_RUN_PACK\"";
     bucket.deliver(&series, &urls, command);
     assert_eq!(series.files(), [""; 0]);
     let head = bucket.head("x-00000.warc");
