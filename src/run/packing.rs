@@ -218,6 +218,7 @@ impl PackOpening<'_> {
             sync: self.options.sync,
             request_body: self.request_body.clone(),
             only_fetched: self.options.pack_only_fetched,
+            caption_column: self.options.caption_column.clone(),
             cdxj: self.options.cdxj,
             journaled: self.journaled.clone(),
             finished: self.on_finished(),
