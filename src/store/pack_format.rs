@@ -24,11 +24,13 @@ impl PackFormat {
         if name.ends_with(".tar") {
             return Ok(Self::Tar);
         }
-        if name.ends_with(".tgz") || name.contains(".tar.") {
-            return Err(PackError::CompressedTar);
+        match RecordCompression::of_name(path) {
+            Some(coding) => Ok(Self::Warc(coding)),
+            None if name.ends_with(".tgz") || name.contains(".tar.") => {
+                Err(PackError::CompressedTar)
+            }
+            None => Err(PackError::Name),
         }
-        let coding = RecordCompression::of_name(path);
-        coding.map(Self::Warc).ok_or(PackError::Name)
     }
 
     /// Returns how records are compressed; the files of a tar are not.
@@ -49,7 +51,7 @@ mod tests {
         let format = |name: &str| PackFormat::of_name(Path::new(name));
         assert_eq!(format("a.warc.x/A.TAR").unwrap(), PackFormat::Tar);
         let gzip = PackFormat::Warc(RecordCompression::Gzip);
-        assert_eq!(format("a.tar/a.warc.gz").unwrap(), gzip);
+        assert_eq!(format("a.tar/a.tar.warc.gz").unwrap(), gzip);
         for name in ["a.tar.gz", "a.TAR.zst", "a.tgz"] {
             assert!(
                 matches!(format(name), Err(PackError::CompressedTar)),

@@ -161,3 +161,62 @@ fn is_zero(bytes: &[u8]) -> bool {
 fn damaged(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::super::head::{TarOrigin, push_head};
+    use super::*;
+
+    const ORIGIN: TarOrigin<'static> = TarOrigin {
+        pack: b"0123-4567",
+        time: 1,
+    };
+
+    /// A file without its content.
+    fn head(size: u64) -> Vec<u8> {
+        let mut head = Vec::new();
+        push_head(&mut head, "1.bin", size, ORIGIN);
+        head
+    }
+
+    #[test]
+    fn what_follows_a_file_above_8_gib_is_looked_at() {
+        let size = 9 << 30;
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&head(size)).unwrap();
+        let end = 3 * BLOCK_BYTES as u64 + size;
+        // It takes no space: all of it are holes.
+        file.set_len(end).unwrap();
+        assert!(ends_as_ours(&mut file, 0).unwrap());
+        for (added, is_ours) in [(head(3), true), (b"other".repeat(200), false)] {
+            file.seek(SeekFrom::Start(end)).unwrap();
+            file.write_all(&added).unwrap();
+            assert_eq!(ends_as_ours(&mut file, 0).unwrap(), is_ours);
+        }
+        for torn in [1100, 1024, 1000, 520, 100] {
+            file.set_len(torn).unwrap();
+            assert!(ends_as_ours(&mut file, 0).unwrap(), "{torn}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_read_and_damaged_ones_are_found() {
+        let mut long = head(9 << 30);
+        let read = |bytes: &[u8]| {
+            let mut pieces = 0;
+            let read = read_file(&mut &*bytes, |_| pieces += 1);
+            (read.unwrap_err().kind(), pieces)
+        };
+        let cut_off = (io::ErrorKind::UnexpectedEof, 0);
+        assert_eq!(read(&long), cut_off);
+        long.push(1);
+        assert_eq!(read(&long), (io::ErrorKind::UnexpectedEof, 1));
+        for at in [3, 515, 1000, 1030] {
+            let mut damaged = long.clone();
+            damaged[at] ^= 1;
+            assert_eq!(read(&damaged), (io::ErrorKind::InvalidData, 0), "{at}");
+        }
+    }
+}

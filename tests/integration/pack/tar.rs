@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -214,47 +215,59 @@ fn a_tar_of_nothing_is_one() {
     }
 }
 
+/// Kills runs of a list at any moment. Returns whether each was still going on.
+fn run_and_kill(args: &[&str], server: &Server, rng: &mut Rng) -> bool {
+    let until = server.requests().len() + rng.usize(1..20);
+    let mut child = binary()
+        .args(["-q", "-j8"])
+        .args(args)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    while server.requests().len() < until && child.try_wait().unwrap().is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "it hangs");
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread::sleep(Duration::from_micros(rng.u64(..8000)));
+    // SIGKILL; the run may have ended by itself.
+    let _ = child.kill();
+    !child.wait().unwrap().success()
+}
+
 #[test]
 fn killed_at_any_moment_each_line_is_there_once() {
-    const PAGES: usize = 150;
-    let server = pages();
-    let packing = Packing::new(NAME);
-    let urls = urls(&server, PAGES);
-    let list_path = packing.dir.path().join("list.txt");
-    fs::write(&list_path, urls.join("\n")).unwrap();
-    let mut rng = Rng::with_seed(11);
-    let mut killed = 0;
-    for _ in 0..10 {
-        let until = server.requests().len() + rng.usize(1..20);
-        let mut child = binary()
-            .args(["-q", "-j8", "--pack"])
-            .args([packing.path(), list_path.clone()])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let begin = Instant::now();
-        while server.requests().len() < until && child.try_wait().unwrap().is_none() {
-            assert!(begin.elapsed() < Duration::from_secs(30), "it hangs");
-            std::thread::sleep(Duration::from_millis(1));
+    for (seed, name) in (11..).zip([NAME, "x-{n}.tar"]) {
+        let server = pages();
+        let series = Series::new(name);
+        let urls = urls(&server, 150);
+        let lists = tempfile::tempdir().unwrap();
+        let list_path = lists.path().join("list.txt");
+        fs::write(&list_path, urls.join("\n")).unwrap();
+        let (path, list) = (series.path(), list_path.to_str().unwrap());
+        let mut args = vec!["--pack", path.to_str().unwrap(), list];
+        if name != NAME {
+            args.extend(["--pack-size", "20000"]);
         }
-        std::thread::sleep(Duration::from_micros(rng.u64(..8000)));
-        let _ = child.kill();
-        killed += usize::from(!child.wait().unwrap().success());
+        let mut rng = Rng::with_seed(seed);
+        let killed = (0..10).filter(|_| run_and_kill(&args, &server, &mut rng));
+        let killed = killed.count();
+        assert!(killed > 2, "it has to be killed to be tested: {killed}");
+        let run = || Run::new().args(args.iter().copied());
+        run().expect_exit(0);
+        let found = (0..series.count()).flat_map(|n| {
+            let path = series.pack(n);
+            let found = files(&path);
+            if let Some(read) = read_by("tarfile", LIST, &path) {
+                assert!(read == found);
+            }
+            found
+        });
+        expect_pages(found.collect(), &urls);
+        let done = run().arg("--verify").expect_exit(0);
+        let good = "150 bodies: 150 good";
+        assert!(done.stderr.contains(good), "{}", done.stderr);
     }
-    assert!(killed > 2, "it has to be killed to be tested: {killed}");
-    let path = list_path.to_str().unwrap();
-    packing.run().arg(path).expect_exit(0);
-    let found = files(&packing.path());
-    if let Some(read) = read_by("tarfile", LIST, &packing.path()) {
-        assert!(read == found);
-    }
-    expect_pages(found, &urls);
-    let done = packing.run().args(["--verify", path]).expect_exit(0);
-    assert!(
-        done.stderr.contains("150 bodies: 150 good"),
-        "{}",
-        done.stderr
-    );
 }
 
 #[test]
