@@ -101,6 +101,7 @@ impl SavedPack {
     }
 
     /// Whether a pack begins with a record of its own, which belongs to no URL.
+    #[cfg(feature = "cli")]
     pub(crate) fn has_own_record(&self) -> bool {
         self.format != PackFormat::Tar
     }
@@ -195,6 +196,7 @@ impl SavedPack {
     }
 
     /// Returns the URL of the record at this position, as far as damage lets it be read.
+    #[cfg(feature = "cli")]
     pub(crate) fn target_at(&self, at: u64) -> Option<String> {
         let bytes = self.bytes(at..self.length()?).ok()?;
         let head = match self.format {
