@@ -43,17 +43,21 @@ pub struct Config {
 pub struct SaveOptions {
     /// The directory for one file per body, and for the journal `fetchall.jsonl`.
     pub dir: Option<PathBuf>,
-    /// The WARC file for all bodies; its name ends in `.warc` or `.warc.gz`.
+    /// The file for all bodies: a WARC, if its name ends in `.warc` or `.warc.gz`, or a `.tar` of
+    /// samples.
     pub pack: Option<PathBuf>,
     /// Length of a pack from which the next one is begun, if `pack` has `{n}` in its name for their
     /// number. Default: [`DEFAULT_PACK_BYTES`].
     pub pack_size: Option<u64>,
-    /// Whether a CDXJ index, as pywb reads it, is written beside each pack.
+    /// Whether a CDXJ index, as pywb reads it, is written beside each pack. Not for a tar.
     pub cdxj: bool,
+    /// The kept column that a tar has as text beside each body.
+    pub caption_column: Option<String>,
     /// What is done with each finished pack of such a series.
     #[cfg(feature = "cli")]
     pub pack_done: Option<PackCommand>,
-    /// Whether the pack has only fetched bodies, without redirects and failed responses.
+    /// Whether the pack has only fetched bodies, without redirects and failed responses. A tar has no
+    /// others.
     pub pack_only_fetched: bool,
     /// The journal of a run that saves no bodies, or of a pack. The default for a pack is its name
     /// with `.jsonl` appended.

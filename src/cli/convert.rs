@@ -21,7 +21,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use super::arg_values::{InputFormatArg, ProgressArg, SchemeArg, YesNoArg};
 use super::config_paths::check_output_dir;
 use super::fs_util::{is_only_for_writing, read_text};
-use super::pack_names::pack_name;
+use super::pack_names::{check_format, pack_name};
 use super::path_conflicts::{
     self, check_no_urls, check_saved, check_stdin, check_written, takers_of_stdin,
 };
@@ -54,6 +54,8 @@ impl TryFrom<Cli> for Config {
         });
         config.input.url_column = cli.url_column.clone();
         check_kept(&cli.keep_columns)?;
+        check_format(&cli)?;
+        keep_caption(&mut cli);
         config.input.keep_columns = cli.keep_columns.clone();
         config.input.shard = cli.cluster.shard()?;
         if config.input.base_url.is_some() && config.input.format != InputFormat::Manifest {
@@ -401,6 +403,7 @@ fn save(cli: &mut Cli) -> Result<SaveOptions, UsageError> {
         pack: pack_name(cli)?,
         pack_size: cli.saving.pack_size,
         cdxj: cli.saving.cdxj,
+        caption_column: cli.saving.caption_column.take(),
         pack_done: cli.saving.pack_done.take().map(|command| PackCommand {
             command,
             variables: environment::hidden(&Cli::command(), std::env::vars_os()),
@@ -441,6 +444,17 @@ fn check_kept(names: &[String]) -> Result<(), UsageError> {
         }
     }
     Ok(())
+}
+
+/// Keeps the column of the captions.
+fn keep_caption(cli: &mut Cli) {
+    let Some(name) = &cli.saving.caption_column else {
+        return;
+    };
+    let is_it = |kept: &String| kept.eq_ignore_ascii_case(name);
+    if !cli.keep_columns.iter().any(is_it) {
+        cli.keep_columns.push(name.clone());
+    }
 }
 
 /// Fails for a template with a column that the run does not keep, which would always be empty.

@@ -43,6 +43,30 @@ pub(super) fn pack_name(cli: &Cli) -> Result<Option<PathBuf>, UsageError> {
     }
 }
 
+/// Fails for an option of another format than that of the pack.
+pub(super) fn check_format(cli: &Cli) -> Result<(), UsageError> {
+    let Some(path) = &cli.saving.pack else {
+        return Ok(());
+    };
+    let is_tar = path
+        .extension()
+        .is_some_and(|end| end.eq_ignore_ascii_case("tar"));
+    let wrong = |option, format, end: &str| {
+        let (stem, _) = split_end(path);
+        let instead = path.with_file_name(stem + end);
+        Err(UsageError::PackFormat {
+            option,
+            format,
+            instead,
+        })
+    };
+    match is_tar {
+        true if cli.saving.cdxj => wrong("cdxj", "WARC", ".warc.gz"),
+        false if cli.saving.caption_column.is_some() => wrong("caption-column", "tar", ".tar"),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a name stands for several packs.
 pub(super) fn is_series(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default();
@@ -69,14 +93,20 @@ fn option_for_series(cli: &Cli) -> Option<&'static str> {
 
 /// Returns the name with `-{n}` before its extension.
 fn numbered(path: &Path) -> PathBuf {
+    let (stem, end) = split_end(path);
+    path.with_file_name(format!("{stem}-{NUMBER}{end}"))
+}
+
+/// Splits the name of a pack before its extension.
+fn split_end(path: &Path) -> (String, &'static str) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let ends = [".warc.gz", ".warc"];
+    let ends = [".warc.gz", ".warc", ".tar"];
     let end = ends
         .into_iter()
         .find(|end| name.ends_with(end))
         .unwrap_or_default();
     let stem = name.strip_suffix(end).unwrap_or(&name);
-    path.with_file_name(format!("{stem}-{NUMBER}{end}"))
+    (stem.to_owned(), end)
 }
 
 fn wrong(path: &Path, wrong: &'static str) -> UsageError {

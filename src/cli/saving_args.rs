@@ -20,10 +20,11 @@ pub(crate) struct SavingArgs {
     /// DIR/.fetchall. To use a directory with a name like out.json, add a slash: out.json/.
     #[arg(short = 'o', long, value_name = "DIR", conflicts_with_all = ["body", "head"], help_heading = "Saving")]
     pub output_dir: Option<PathBuf>,
-    /// Save all bodies in one WARC file (.warc, .warc.gz).
+    /// Save all bodies in one file (.warc, .warc.gz, .tar).
     ///
     /// Much faster than one file each when bodies are small. Rerun the command to resume. The
-    /// format is WARC 1.1. The journal is FILE.jsonl; it has the position of each record. With {n} in
+    /// format is WARC 1.1, or for .tar that of WebDataset: KEY.EXT and KEY.json (the record) of each
+    /// fetched URL. The journal is FILE.jsonl; it has the position of each record. With {n} in
     /// its name, FILE stands for several: see --pack-size.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output_dir", "body", "head"], help_heading = "Saving")]
     pub pack: Option<PathBuf>,
@@ -48,10 +49,16 @@ pub(crate) struct SavingArgs {
     /// it at the end of the run.
     #[arg(long, requires = "pack", help_heading = "Saving")]
     pub cdxj: bool,
+    /// Column that a tar has as KEY.txt beside each body.
+    ///
+    /// For --pack x.tar and a table or JSON Lines. The column is kept as with --keep-columns. A line
+    /// without a value has no KEY.txt.
+    #[arg(long, value_name = "NAME", value_parser = value_parsers::column, requires = "pack", help_heading = "Saving")]
+    pub caption_column: Option<String>,
     /// Pack redirects and failed responses, too.
     ///
     /// Each is a response record of its own, with the first 256 KiB of its body as received. With
-    /// no, the pack has only fetched bodies.
+    /// no, the pack has only fetched bodies. A tar never has others.
     #[arg(
         long,
         value_name = "WHETHER",

@@ -92,6 +92,13 @@ pub enum UsageError {
         option: &'static str,
         instead: PathBuf,
     },
+    /// An option for packs of another format.
+    #[error("--{option}: is for {format} packs; write --pack '{}'", instead.display())]
+    PackFormat {
+        option: &'static str,
+        format: &'static str,
+        instead: PathBuf,
+    },
     /// `--base-url` without a manifest.
     #[error("--base-url: only a manifest has one; add --input-format sha256sums")]
     UnusedBaseUrl,
@@ -121,6 +128,7 @@ impl UsageError {
             | Self::WritesUrl { option, .. }
             | Self::StdinIsTaken { option, .. }
             | Self::PackWithoutNumber { option, .. }
+            | Self::PackFormat { option, .. }
             | Self::WritesStdout { option } => id(option).map(|id| (id, *option)),
             Self::Template(_) | Self::TemplateFile { .. } => Some(("format", "format")),
             Self::Data { .. } => Some(("data", "data")),
@@ -157,6 +165,8 @@ impl UsageError {
 fn id(option: &str) -> Option<&'static str> {
     Some(match option {
         "cacert" => "cacert",
+        "caption-column" => "caption_column",
+        "cdxj" => "cdxj",
         "cert" => "cert",
         "key" => "key",
         "cookie" => "cookie",

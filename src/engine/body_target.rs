@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::model::FetchError;
+use crate::model::{FetchError, Record};
 use crate::store::{BodyWriter, SaveCallback, SitemapWriter};
 
 /// Writes one body to the store or for the reader of the list.
@@ -16,6 +16,13 @@ impl<F: BodyWriter> BodyWriter for BodyTarget<F> {
         match self {
             Self::Store(file) => file.write(chunk).await,
             Self::Sitemap(sitemap) => sitemap.write(chunk).await,
+        }
+    }
+
+    fn describe(&mut self, record: impl FnOnce(u64) -> Record) {
+        match self {
+            Self::Store(file) => file.describe(record),
+            Self::Sitemap(_) => {}
         }
     }
 

@@ -239,7 +239,15 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
     async fn commit_received(self, body: ReceivedBody<BodyTarget<S::File>>) {
         let engine = self.engine;
         match body {
-            ReceivedBody::New(file, hashes) => {
+            ReceivedBody::New(mut file, hashes) => {
+                file.describe(|bytes| {
+                    let saved = SavedBody {
+                        bytes,
+                        hashes: hashes.clone(),
+                        ..SavedBody::default()
+                    };
+                    record::settled(engine, self.ended.copy(), Ok(saved), now()).record
+                });
                 let commit = |done| file.commit(with_hashes(hashes, done));
                 self.commit_body(commit).await;
             }

@@ -22,6 +22,16 @@ pub(super) struct FinishedAttempt {
 }
 
 impl FinishedAttempt {
+    /// Returns a copy, without a body for an archive.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            attempt: self.attempt.clone(),
+            head: self.head.clone(),
+            archive_only: None,
+            wire: Arc::clone(&self.wire),
+        }
+    }
+
     /// Closes this attempt; the job's next request may start now.
     pub(super) fn close_attempt_now<T, S>(
         &mut self,

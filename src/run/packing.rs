@@ -80,7 +80,7 @@ pub(super) fn open_packs(
     }
     journal.journal.report_end_to(opening.journaled.clone());
     let notes = journal.journal.notes();
-    // Packs are finished only once a record is journaled.
+    // Set already if packs were left; others are finished only once a record is journaled.
     let _ = opening.notes.set(notes.clone());
     #[cfg(feature = "cli")]
     let finished = FinishedPacks {
@@ -139,6 +139,8 @@ impl PackOpening<'_> {
         };
         // Before new records are written to the offsets of the lost ones.
         self.note_lost(journal, &limits).map_err(unusable)?;
+        // From here on, full packs that a killed run has left are finished.
+        let _ = self.notes.set(journal.journal.notes());
         if let Some(end) = journal.past.pack_end() {
             self.journaled.advance(end);
         }
@@ -218,6 +220,7 @@ impl PackOpening<'_> {
             sync: self.options.sync,
             request_body: self.request_body.clone(),
             only_fetched: self.options.pack_only_fetched,
+            caption_column: self.options.caption_column.clone(),
             cdxj: self.options.cdxj,
             journaled: self.journaled.clone(),
             finished: self.on_finished(),

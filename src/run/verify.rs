@@ -426,7 +426,7 @@ impl Inspection {
             };
             Record::for_line(&position, url)
         };
-        if at.offset == 0 {
+        if at.offset == 0 && pack.has_own_record() {
             return alone(pack.path().display().to_string());
         }
         let mut behind = ends.lines_behind(at);

@@ -1,4 +1,4 @@
-//! Stores for response bodies: files, a WARC pack, memory, or none. They do not depend on how bodies
+//! Stores for response bodies: files, a pack, memory, or none. They do not depend on how bodies
 //! are fetched or scheduled.
 
 mod discard;
@@ -6,11 +6,13 @@ mod file_names;
 mod file_store;
 mod memory;
 mod pack_files;
+mod pack_format;
 mod pack_store;
 #[cfg(feature = "cli")]
 mod part_files;
 mod save_error;
 mod sitemap;
+mod tar;
 mod warc;
 mod worker_pool;
 
@@ -150,6 +152,10 @@ pub(crate) trait BodyWriter: Send + Sync {
     /// # Errors
     /// Kind `save` if they cannot be stored.
     fn write(&mut self, chunk: Bytes) -> impl Future<Output = Result<(), FetchError>> + Send;
+
+    /// Learns the record of the complete body, which `record` makes from its length. Only a store that
+    /// saves records beside bodies asks for it.
+    fn describe(&mut self, _record: impl FnOnce(u64) -> Record) {}
 
     /// Saves the complete body, then calls `done`.
     fn commit(self, done: SaveCallback) -> impl Future<Output = ()> + Send;

@@ -30,6 +30,8 @@ mod refused;
 mod s3;
 /// Several packs, one after the other.
 mod series;
+/// A tar of samples.
+mod tar;
 
 const NAMES: [&str; 2] = ["pages.warc.gz", "pages.warc"];
 

@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use super::exchange::{BodyContent, OwnedExchange};
 use super::spool::spool_file;
 use super::writer::{PackOrder, failed};
-use crate::model::{FetchError, MAX_ARCHIVE_ONLY_BYTES, TimeLimit};
+use crate::model::{FetchError, MAX_ARCHIVE_ONLY_BYTES, Record, TimeLimit};
+use crate::store::tar::TarSample;
 use crate::store::warc::{PayloadDigest, PayloadHasher};
 use crate::store::worker_pool::{DISK_TIMEOUT, WorkerPool};
 use crate::store::{BodyWriter, SaveCallback, save_error};
@@ -71,6 +72,12 @@ async fn spool_permit(spools: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, F
     })
 }
 
+/// What a tar has beside each body.
+pub(crate) struct SampleRules {
+    /// The column with the caption.
+    pub caption_column: Option<String>,
+}
+
 /// Collects one body for a pack.
 pub(crate) struct PackBodyWriter {
     workers: Arc<WorkerPool<PackOrder>>,
@@ -78,6 +85,7 @@ pub(crate) struct PackBodyWriter {
     dir: PathBuf,
     path: PathBuf,
     spools: Arc<Semaphore>,
+    samples: Option<Arc<SampleRules>>,
     chunks: Vec<Bytes>,
     held: usize,
     /// Updated with each chunk while it is in the CPU caches.
@@ -94,6 +102,7 @@ impl PackBodyWriter {
         dir: PathBuf,
         path: PathBuf,
         spools: Arc<Semaphore>,
+        samples: Option<Arc<SampleRules>>,
     ) -> Self {
         Self {
             workers,
@@ -101,6 +110,7 @@ impl PackBodyWriter {
             dir,
             path,
             spools,
+            samples,
             chunks: Vec::new(),
             held: 0,
             hasher: PayloadHasher::default(),
@@ -171,8 +181,20 @@ impl BodyWriter for PackBodyWriter {
         Ok(())
     }
 
+    fn describe(&mut self, record: impl FnOnce(u64) -> Record) {
+        let Some(rules) = &self.samples else {
+            return;
+        };
+        let spooled = self.spool.as_ref().map_or(0, |spool| spool.length);
+        let record = record(spooled + self.held as u64);
+        let caption = rules.caption_column.as_deref();
+        self.exchanged.sample = Some(TarSample::new(&record, self.exchanged.at, caption));
+    }
+
     async fn commit(mut self, done: SaveCallback) {
-        let Some(permit) = self.workers.reserve_bytes(self.held).await else {
+        let sample = self.exchanged.sample.as_ref();
+        let held = self.held + sample.map_or(0, TarSample::weight);
+        let Some(permit) = self.workers.reserve_bytes(held).await else {
             return done(Err(save_error::save_timeout(
                 &self.path.display().to_string(),
             )));

@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use crate::model::{Attempt, InputPosition, PackPlace, ResponseHead, SentRequest, Truncation};
+use crate::store::tar::TarSample;
 use crate::store::warc::PayloadDigest;
 
 /// A request and the head of its response, owned until they are rendered.
@@ -27,6 +28,8 @@ pub(crate) struct OwnedExchange {
     pub before: Option<(PackPlace, u64)>,
     /// Why the body is incomplete; only those of failures are.
     pub truncated: Option<Truncation>,
+    /// What a tar has beside the body.
+    pub sample: Option<TarSample>,
 }
 
 impl OwnedExchange {
@@ -69,6 +72,7 @@ impl OwnedExchange {
                 Some((past.pack?, past.bytes))
             }),
             truncated: None,
+            sample: None,
         })
     }
 }

@@ -79,7 +79,7 @@ impl PackFinisher {
     }
 
     /// Finishes a pack, unless the run is aborted before.
-    fn finish(&mut self, closed: ClosedPack) -> io::Result<()> {
+    fn finish(&mut self, mut closed: ClosedPack) -> io::Result<()> {
         let is_over = || self.abort.is_cancelled();
         if !self.journaled.wait_for(closed.end, DISK_TIMEOUT, is_over) {
             return match is_over() {
@@ -91,11 +91,12 @@ impl PackFinisher {
             self.files.part(Some(closed.n)),
             self.files.path(Some(closed.n)),
         );
+        closed.pack.finish()?;
         if self.sync {
             closed.pack.sync()?;
         }
         let index = self.cdxj.then_some(path.as_path());
-        let finished = check(&part, closed.n, closed.pack.end(), index)?;
+        let finished = check(&part, closed.n, closed.pack.length(), index)?;
         if path.exists() {
             return Err(exists(&self.files, closed.n));
         }

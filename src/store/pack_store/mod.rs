@@ -1,5 +1,5 @@
-//! `--pack FILE`: saves all bodies in one WARC file, or a series of them, since appending costs a fraction of creating a
-//! file. Partial bodies are not kept; a body that is cut off starts over.
+//! `--pack FILE`: saves all bodies in one WARC or tar, or a series of them, since appending costs a
+//! fraction of creating a file. Partial bodies are not kept; a body that is cut off starts over.
 
 mod body;
 mod exchange;
@@ -20,16 +20,15 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::pack_files::PackFiles;
-use super::warc::{
-    CDXJ_EXTENSION, KnownEnd, OpenedFile, Pack, PackError, RecordCompression, write_index,
-};
+use super::pack_format::PackFormat;
+use super::warc::{CDXJ_EXTENSION, KnownEnd, OpenedFile, Pack, PackError, write_index};
 use super::worker_pool::WorkerPool;
 use super::{BodyStore, save_error};
 use crate::model::{
     Attempt, BodyVersion, FetchError, JournaledEnd, Record, RelPath, ResponseHead, Truncation,
     allowed_descriptors, start_thread,
 };
-use body::PackBodyWriter;
+use body::{PackBodyWriter, SampleRules};
 use exchange::OwnedExchange;
 use finisher::{ClosedPack, PackFinisher};
 pub(crate) use finisher::{FinishCallback, FinishStage};
@@ -51,7 +50,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where and how bodies are packed.
 pub(crate) struct PackOptions {
-    /// The files. Their names must end in `.warc` or `.warc.gz`.
+    /// The files. Their names must end in `.warc`, `.warc.gz` or `.tar`.
     pub files: PackFiles,
     /// Length from which a pack of a series is full, in bytes.
     pub size: u64,
@@ -59,8 +58,10 @@ pub(crate) struct PackOptions {
     pub sync: bool,
     /// The request body of the run, used by all jobs without one of their own.
     pub request_body: Option<Bytes>,
-    /// Whether only fetched bodies are packed, without redirects and failures.
+    /// Whether only fetched bodies are packed, without redirects and failures; a tar has no others.
     pub only_fetched: bool,
+    /// The column whose values are beside the bodies of a tar.
+    pub caption_column: Option<String>,
     /// Whether a CDXJ index is written beside each pack.
     pub cdxj: bool,
     /// How far the packs are journaled.
@@ -89,7 +90,7 @@ pub(crate) struct UnusablePack {
     pub cause: PackError,
 }
 
-/// Saves all bodies in one WARC file, or a series of them.
+/// Saves all bodies in one WARC or tar, or a series of them.
 pub(crate) struct PackStore {
     pack: Arc<Mutex<PackSeries>>,
     workers: Arc<WorkerPool<PackOrder>>,
@@ -102,6 +103,8 @@ pub(crate) struct PackStore {
     spools: Arc<Semaphore>,
     /// Memory for the bodies of redirects and failures, in KiB; `None`: they are not packed.
     archive_room: Option<Arc<Semaphore>>,
+    /// What is beside each body, in a tar.
+    samples: Option<Arc<SampleRules>>,
 }
 
 /// The thread that finishes packs.
@@ -150,11 +153,14 @@ impl PackStore {
         let files = std::mem::take(&mut options.files);
         let last = packs.pop();
         let (n, last) = last.ok_or(io::ErrorKind::NotFound)?;
-        let coding = RecordCompression::of_name(files.name());
+        let format = PackFormat::of_name(files.name()).map_err(io::Error::other)?;
+        let is_tar = format == PackFormat::Tar;
+        let caption_column = options.caption_column.take();
+        let samples = is_tar.then(|| Arc::new(SampleRules { caption_column }));
         let (size, sync, cdxj) = (options.size, options.sync, options.cdxj);
         let request_body = options.request_body.take();
         let archive_room =
-            (!options.only_fetched).then(|| Arc::new(Semaphore::new(ARCHIVE_ROOM_KIB)));
+            (!options.only_fetched && !is_tar).then(|| Arc::new(Semaphore::new(ARCHIVE_ROOM_KIB)));
         let (closed, finishing) = match files.are_series() {
             true => {
                 let (closed, finishing) = start_finisher(&files, options, packs)?;
@@ -164,8 +170,7 @@ impl PackStore {
         };
         let series = PackSeries::new(last, n, files.clone(), size, closed);
         let pack = Arc::new(Mutex::new(series));
-        let compresses = coding == Some(RecordCompression::Gzip);
-        let workers = writer::start(&pack, &files, compresses, sync)?;
+        let workers = writer::start(&pack, &files, format, sync)?;
         Ok(Self {
             pack,
             workers: Arc::new(workers),
@@ -176,6 +181,7 @@ impl PackStore {
             request_body,
             spools: Arc::new(Semaphore::new(max_spools())),
             archive_room,
+            samples,
         })
     }
 
@@ -186,6 +192,7 @@ impl PackStore {
             self.dir.clone(),
             self.files.name().to_owned(),
             Arc::clone(&self.spools),
+            self.samples.clone(),
         )
     }
 }
@@ -242,10 +249,12 @@ impl BodyStore for PackStore {
         };
         let closing = async {
             self.workers.flush().await;
-            self.pack
+            let closed = self
+                .pack
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .close(is_complete);
+            closed.map_err(|error| writer::failed(self.files.name(), &error))?;
             match &self.finishing {
                 Some(finishing) => finishing.end().await,
                 None if self.cdxj => index(self.files.path(None)).await,

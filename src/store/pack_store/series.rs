@@ -98,9 +98,12 @@ impl PackSeries {
 
     /// Ends the last pack of a series if the run `is_complete`; otherwise, the next run appends to
     /// it, as it does to a single pack. An empty one is removed.
-    pub(super) fn close(&mut self, is_complete: bool) {
-        let Some(pack) = self.pack.take() else {
-            return;
+    ///
+    /// # Errors
+    /// If the end of the pack cannot be written.
+    pub(super) fn close(&mut self, is_complete: bool) -> io::Result<()> {
+        let Some(mut pack) = self.pack.take() else {
+            return Ok(());
         };
         match (self.closed.take(), self.n) {
             (Some(closed), Some(n)) if is_complete && pack.end() > 0 => {
@@ -111,8 +114,12 @@ impl PackSeries {
                 // One that stays is emptied by the next run.
                 let _ = fs::remove_file(self.files.part(n));
             }
-            _ => pack.unlock(),
+            _ => {
+                pack.finish()?;
+                pack.unlock();
+            }
         }
+        Ok(())
     }
 
     fn numbered(&self, place: PackPlace) -> PackPlace {

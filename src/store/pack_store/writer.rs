@@ -16,9 +16,10 @@ use super::series::PackSeries;
 use super::spool::{dir_of, spool_file};
 use crate::model::{FetchError, PackPlace, SavedBody, open_when_free};
 use crate::store::pack_files::PackFiles;
+use crate::store::pack_format::PackFormat;
 use crate::store::warc::{
-    Exchange, PayloadDigest, RecordCompression, RecordGroup, Renderer, RequestHead,
-    ResponseRecordHead, SpooledBody,
+    Exchange, PayloadDigest, PayloadHasher, RecordCompression, RecordGroup, Renderer, RequestHead,
+    ResponseRecordHead, SavedPack, SpooledBody,
 };
 use crate::store::worker_pool::{OrderHandler, WorkerPool};
 use crate::store::{SaveCallback, save_error};
@@ -45,10 +46,10 @@ pub(crate) struct PackOrder {
 pub(super) fn start(
     pack: &Arc<Mutex<PackSeries>>,
     files: &PackFiles,
-    compresses: bool,
+    format: PackFormat,
     sync: bool,
 ) -> io::Result<WorkerPool<PackOrder>> {
-    let threads = if compresses {
+    let threads = if format.compression() == RecordCompression::Gzip {
         std::thread::available_parallelism().map_or(1, usize::from)
     } else {
         1
@@ -59,17 +60,12 @@ pub(super) fn start(
         let renderers = (0..threads.min(MAX_WRITERS)).filter_map(|_| pack.renderer());
         (flush_bytes, renderers.collect())
     };
-    let coding = if compresses {
-        RecordCompression::Gzip
-    } else {
-        RecordCompression::Plain
-    };
     let known = Arc::new(Mutex::new(KnownBodies::default()));
     let handlers = renderers.into_iter().map(|renderer| PackWriter {
         pack: Arc::clone(pack),
         known: Arc::clone(&known),
         files: files.clone(),
-        coding,
+        format,
         sync,
         renderer,
         flush_bytes,
@@ -107,7 +103,7 @@ struct PackWriter {
     /// The bodies of this run, shared by all threads.
     known: Arc<Mutex<KnownBodies>>,
     files: PackFiles,
-    coding: RecordCompression,
+    format: PackFormat,
     sync: bool,
     renderer: Renderer,
     flush_bytes: usize,
@@ -193,8 +189,12 @@ impl PackWriter {
         if bytes != content.length() {
             return None;
         }
-        let head = self.read_head(place)?;
-        (head.payload_digest() == Some(content.digest().base32())).then(|| SavedBody {
+        let digest = content.digest();
+        let is_same = match self.format {
+            PackFormat::Warc(_) => self.read_head(place)?.payload_digest() == Some(digest.base32()),
+            PackFormat::Tar => self.digest_in_tar(place) == Some(digest),
+        };
+        is_same.then(|| SavedBody {
             bytes,
             pack: Some(place),
             is_same: true,
@@ -202,15 +202,26 @@ impl PackWriter {
         })
     }
 
-    /// Finds an earlier response of this run with the same body. `None` if there is none, or if it
-    /// cannot be read.
+    /// Hashes a body in a tar, whose head has no digest. `None` if it cannot be read.
+    fn digest_in_tar(&self, place: PackPlace) -> Option<PayloadDigest> {
+        let paths = [self.files.path(place.n), self.files.part(place.n)];
+        paths.into_iter().find_map(|path| {
+            let mut hasher = PayloadHasher::default();
+            let read = SavedPack::of(path).read(place, |piece| hasher.update(piece));
+            read.ok().map(|()| hasher.finish())
+        })
+    }
+
+    /// Finds an earlier response of this run with the same body. `None` if there is none, if it
+    /// cannot be read, or if the pack is a tar, where each body is there for itself.
     fn find_original(
         &mut self,
         exchanged: &OwnedExchange,
         content: &BodyContent,
     ) -> Option<(PackPlace, ResponseRecordHead)> {
         let (digest, length) = (content.digest(), content.length());
-        if exchanged.truncated.is_some() || !KnownBodies::is_worth_it(length) {
+        let may_refer = exchanged.truncated.is_none() && self.format != PackFormat::Tar;
+        if !may_refer || !KnownBodies::is_worth_it(length) {
             return None;
         }
         let is_same = |(_, body): &(_, AppendedBody)| body.digest == digest;
@@ -229,7 +240,7 @@ impl PackWriter {
 
     fn read_head(&self, place: PackPlace) -> Option<ResponseRecordHead> {
         let file = open_when_free(|| self.open(place.n)).ok()?;
-        ResponseRecordHead::read(&file, place, self.coding).ok()
+        ResponseRecordHead::read(&file, place, self.format.compression()).ok()
     }
 
     /// Opens a pack for reading. It may get its final name meanwhile.
@@ -290,7 +301,7 @@ impl PackWriter {
             .unwrap_or_else(PoisonError::into_inner)
             .prepare(renderer);
         // Compressing gigabytes takes minutes, so it is done before locking the pack.
-        let compressed = match self.coding {
+        let compressed = match self.format.compression() {
             RecordCompression::Gzip => {
                 compress(renderer, exchange, spooled, self.files.name()).map(LargeBody::Ready)
             }
@@ -323,7 +334,7 @@ impl PackWriter {
             Ok(place) => place,
             Err(error) => return (body.done)(Err(error)),
         };
-        if body.is_whole && body.original.is_none() {
+        if body.is_whole && body.original.is_none() && self.format != PackFormat::Tar {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.add(body.digest, body.bytes, place);
         }
@@ -372,6 +383,7 @@ fn exchange<'a>(exchanged: &'a OwnedExchange, date: &'a str, none: &'a HeaderMap
         place: Some(&exchanged.place),
         original: None,
         truncated: exchanged.truncated,
+        sample: exchanged.sample.as_ref(),
     }
 }
 

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::record_head::ResponseRecordHead;
 use crate::model::{InputPosition, ResponseHead, Truncation};
+use crate::store::tar::TarSample;
 
 /// One request and its response.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +29,8 @@ pub(crate) struct Exchange<'a> {
     pub truncated: Option<Truncation>,
     /// Position of the URL in the list.
     pub place: Option<&'a InputPosition>,
+    /// What a tar has beside the body, instead of all this.
+    pub sample: Option<&'a TarSample>,
 }
 
 /// A request as sent.

@@ -15,6 +15,8 @@ use super::records::{OPENING, SOFTWARE, warcinfo};
 use super::render::{RecordGroup, Renderer};
 use super::tail::{is_left_by_killed_run, value_of};
 use crate::model::PackPlace;
+use crate::store::pack_format::PackFormat;
+use crate::store::tar;
 
 /// Upper bound for our warcinfo record, compressed or not. Only the file name in it varies, by at
 /// most some hundred bytes.
@@ -50,7 +52,7 @@ impl Drop for LockedFile {
 #[derive(Debug)]
 pub(crate) struct Pack {
     file: LockedFile,
-    coding: RecordCompression,
+    format: PackFormat,
     info: RecordId,
     /// The warcinfo record of this run. Written with the first group, so that a run that fetches
     /// nothing does not change the file.
@@ -59,6 +61,8 @@ pub(crate) struct Pack {
     end: u64,
     /// Whether there may be bytes after it.
     is_torn: bool,
+    /// Whether these are what ends a tar.
+    is_ended: bool,
 }
 
 /// A newly opened pack.
@@ -98,35 +102,67 @@ impl Pack {
         before: Option<RecordId>,
     ) -> Result<OpenedFile, PackError> {
         let name = final_name(path);
-        let coding = RecordCompression::of_name(&name).ok_or(PackError::Name)?;
+        let format = PackFormat::of_name(&name)?;
         let mut file = open_locked(path)?;
         let length = file.0.metadata()?.len();
-        let end = end_to_keep(&mut file.0, length, known, coding)?;
+        let end = end_to_keep(&mut file.0, length, known, format)?;
+        let is_ended = has_end(&mut file.0, end, format)?;
         let [mut info] = RecordId::random()?;
         if let Some(before) = before {
             info = info.in_pack(before.text());
         }
-        if let (1.., Some(first)) = (end, pack_id(&first_record(&mut file.0, coding)?)) {
-            info = info.in_pack(first);
+        if let (1.., Some(first)) = (end, id_of(&mut file.0, format)?) {
+            info = info.in_pack(&first);
         }
-        file.0.set_len(end)?;
+        if !is_ended {
+            file.0.set_len(end)?;
+        }
         file.0.seek(SeekFrom::Start(end))?;
         let name = name.file_name().unwrap_or_default().to_string_lossy();
         let pack = Self {
             file,
-            coding,
+            format,
             info,
-            pending: warcinfo(coding, info, date, &name)?,
+            pending: match format {
+                PackFormat::Warc(coding) => warcinfo(coding, info, date, &name)?,
+                PackFormat::Tar => Vec::new(),
+            },
             end,
-            is_torn: false,
+            is_torn: is_ended,
+            is_ended,
         };
-        let cut = length - end;
+        let cut = length - pack.length();
         Ok(OpenedFile { pack, cut })
     }
 
     /// Returns the end of the last complete group.
     pub(crate) fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Returns the length of the file, with what ends it.
+    pub(crate) fn length(&self) -> u64 {
+        match self.is_ended {
+            true => self.end + tar::END.len() as u64,
+            false => self.end,
+        }
+    }
+
+    /// Appends what ends a tar, unless it is there. The next group takes its place.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        if self.format != PackFormat::Tar || self.is_ended {
+            return Ok(());
+        }
+        if self.is_torn {
+            self.truncate_tail()?;
+        }
+        self.is_torn = true;
+        self.file.0.write_all(&tar::END)?;
+        self.is_ended = true;
+        Ok(())
     }
 
     /// Makes a renderer name the first record of this run in this pack.
@@ -137,7 +173,7 @@ impl Pack {
     /// Creates a renderer for this pack; each thread can have its own.
     #[must_use]
     pub(crate) fn renderer(&self) -> Renderer {
-        Renderer::new(self.coding, self.info)
+        Renderer::new(self.format, self.info)
     }
 
     /// Appends a group. Returns the location of the response.
@@ -211,6 +247,7 @@ impl Pack {
         self.file.0.set_len(self.end)?;
         self.file.0.seek(SeekFrom::Start(self.end))?;
         self.is_torn = false;
+        self.is_ended = false;
         Ok(())
     }
 }
@@ -245,7 +282,7 @@ pub(super) fn end_to_keep(
     file: &mut File,
     length: u64,
     known: KnownEnd,
-    coding: RecordCompression,
+    format: PackFormat,
 ) -> Result<u64, PackError> {
     let end = match known {
         KnownEnd::UpTo(known) if length < known => return Err(PackError::Short { length, known }),
@@ -254,16 +291,41 @@ pub(super) fn end_to_keep(
         KnownEnd::Nothing => 0,
         KnownEnd::UpTo(end) => end,
     };
-    let first = first_record(file, coding)?;
-    if !has_our_header(&first, length) {
-        return Err(PackError::Unknown);
-    }
-    match is_left_by_killed_run(file, end, coding, pack_id(&first))? {
-        true => Ok(end),
-        false => Err(PackError::Added {
+    let (is_pack, is_ours) = match format {
+        PackFormat::Warc(coding) => {
+            let first = first_record(file, coding)?;
+            let is_pack = has_our_header(&first, length);
+            let is_ours = is_left_by_killed_run(file, end, coding, pack_id(&first));
+            (is_pack, is_ours)
+        }
+        PackFormat::Tar => (tar::begins_as_ours(file)?, tar::ends_as_ours(file, end)),
+    };
+    match (is_pack, is_ours?) {
+        (false, _) => Err(PackError::Unknown),
+        (true, true) => Ok(end),
+        (true, false) => Err(PackError::Added {
             end,
             more: length - end,
         }),
+    }
+}
+
+/// Whether all that follows the last group is what ends a tar.
+pub(super) fn has_end(file: &mut File, end: u64, format: PackFormat) -> io::Result<bool> {
+    match format {
+        PackFormat::Warc(_) => Ok(false),
+        PackFormat::Tar => tar::is_ended_at(file, end),
+    }
+}
+
+/// Returns the id of a pack; `None` if that is torn off.
+fn id_of(file: &mut File, format: PackFormat) -> io::Result<Option<Vec<u8>>> {
+    match format {
+        PackFormat::Warc(coding) => {
+            let first = first_record(file, coding)?;
+            Ok(pack_id(&first).map(<[u8]>::to_owned))
+        }
+        PackFormat::Tar => tar::pack_id(file),
     }
 }
 

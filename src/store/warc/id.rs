@@ -52,6 +52,11 @@ impl RecordId {
         self
     }
 
+    /// Returns the characters that all runs of a pack share.
+    pub(super) fn of_pack(&self) -> &[u8] {
+        self.0.get(..SHARED_CHARS).unwrap_or(&self.0)
+    }
+
     /// Returns the 36 characters.
     #[must_use]
     pub(super) fn text(&self) -> &[u8] {

@@ -9,9 +9,12 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PackError {
-    /// Its name has neither of the two extensions.
-    #[error("name must end in .warc or .warc.gz")]
+    /// Its name has none of the three extensions.
+    #[error("name must end in .warc, .warc.gz or .tar")]
     Name,
+    /// It would be a compressed tar, which cannot be cut back to its last whole file.
+    #[error("a compressed tar cannot be continued once a run was killed; end the name in .tar")]
+    CompressedTar,
     /// It is a directory, a pipe or a device.
     #[error("not a regular file; name another file")]
     NotAFile,

@@ -12,10 +12,12 @@ use memchr::memmem;
 
 use super::PayloadHasher;
 use super::coding::RecordCompression;
-use super::file::{KnownEnd, end_to_keep, final_name};
+use super::file::{KnownEnd, end_to_keep, final_name, has_end};
 use super::pack_error::PackError;
 use super::record_head::BLANK_LINE;
 use crate::model::{PackPlace, Sha256, Sha256Context, open_when_free};
+use crate::store::pack_format::PackFormat;
+use crate::store::tar;
 
 /// Maximum length of a record head and of the HTTP head in it, in bytes; more than any response has.
 const MAX_HEADS_BYTES: u64 = 4 << 20;
@@ -58,7 +60,7 @@ pub(crate) fn read_record(
 #[derive(Debug)]
 pub(crate) struct SavedPack {
     path: PathBuf,
-    coding: RecordCompression,
+    format: PackFormat,
 }
 
 impl SavedPack {
@@ -67,9 +69,9 @@ impl SavedPack {
     /// # Errors
     /// If its name is not that of a pack, it is no file, or it cannot be read.
     pub(crate) fn open(path: &Path) -> Result<Self, PackError> {
-        let coding = RecordCompression::of_name(&final_name(path)).ok_or(PackError::Name)?;
+        let format = PackFormat::of_name(&final_name(path))?;
         let path = path.to_owned();
-        let pack = Self { path, coding };
+        let pack = Self { path, format };
         match pack.path.metadata() {
             Ok(found) if !found.is_file() => Err(PackError::NotAFile),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(pack),
@@ -82,9 +84,9 @@ impl SavedPack {
 
     /// Returns the pack at `path`, which is known to be one, if it exists.
     pub(crate) fn of(path: PathBuf) -> Self {
-        let coding = RecordCompression::of_name(&final_name(&path));
+        let format = PackFormat::of_name(&final_name(&path));
         Self {
-            coding: coding.unwrap_or(RecordCompression::Plain),
+            format: format.unwrap_or(PackFormat::Warc(RecordCompression::Plain)),
             path,
         }
     }
@@ -98,14 +100,24 @@ impl SavedPack {
         self.path.metadata().ok().map(|found| found.len())
     }
 
-    /// Returns where the next run would go on, without changing anything.
+    /// Whether a pack begins with a record of its own, which belongs to no URL.
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_own_record(&self) -> bool {
+        self.format != PackFormat::Tar
+    }
+
+    /// Returns the length that the next run would keep, without changing anything.
     ///
     /// # Errors
     /// Why it would refuse the pack.
     pub(crate) fn end_to_keep(&self, known: KnownEnd) -> Result<u64, PackError> {
         let mut file = open_when_free(|| File::open(&self.path))?;
         let length = file.metadata()?.len();
-        end_to_keep(&mut file, length, known, self.coding)
+        let end = end_to_keep(&mut file, length, known, self.format)?;
+        match has_end(&mut file, end, self.format)? {
+            true => Ok(length),
+            false => Ok(end),
+        }
     }
 
     /// Passes the body in the response at `place` to `take` in pieces, and checks the record around
@@ -118,7 +130,7 @@ impl SavedPack {
         let mut bytes = self.bytes(place.offset..place.end())?;
         let mut heads = RecordHeads::default();
         let read = self.check_record(&mut bytes, RESPONSE, &mut heads, take);
-        read.and_then(|()| match bytes.fill_buf()?.is_empty() {
+        read.and_then(|is_there| match is_there && bytes.fill_buf()?.is_empty() {
             true => Ok(()),
             false => Err(damaged("wrong end")),
         })
@@ -140,11 +152,12 @@ impl SavedPack {
             let at = bytes.get_ref().length - bytes.buffer().len() as u64;
             let what = || format!("no intact record at byte {at} of the pack");
             let mut heads = RecordHeads::default();
-            self.check_record(&mut bytes, RECORD, &mut heads, |_| ())
+            let is_record = self
+                .check_record(&mut bytes, RECORD, &mut heads, |_| ())
                 .map_err(|error| in_context(error, what))?;
-            scan.records += 1;
+            scan.records += u64::from(is_record);
             let end = bytes.get_ref().length - bytes.buffer().len() as u64;
-            let blank = match self.coding {
+            let blank = match self.format.compression() {
                 RecordCompression::Plain => BLANK_LINE.len() as u64,
                 RecordCompression::Gzip => 0,
             };
@@ -170,6 +183,10 @@ impl SavedPack {
         while !bytes.fill_buf().map_err(|error| (at, error))?.is_empty() {
             at = end - bytes.buffer().len() as u64 - bytes.get_ref().limit();
             self.check_record(&mut bytes, RECORD, &mut RecordHeads::default(), |_| ())
+                .and_then(|is_record| match is_record {
+                    true => Ok(()),
+                    false => Err(damaged("the end of the tar")),
+                })
                 .map_err(|error| {
                     let what = || format!("no intact record at byte {at} of the pack");
                     (at, in_context(error, what))
@@ -179,11 +196,15 @@ impl SavedPack {
     }
 
     /// Returns the URL of the record at this position, as far as damage lets it be read.
+    #[cfg(feature = "cli")]
     pub(crate) fn target_at(&self, at: u64) -> Option<String> {
         let bytes = self.bytes(at..self.length()?).ok()?;
-        let head = match self.coding {
-            RecordCompression::Plain => readable_head(bytes),
-            RecordCompression::Gzip => readable_head(bufread::GzDecoder::new(bytes)),
+        let head = match self.format {
+            PackFormat::Warc(RecordCompression::Plain) => readable_head(bytes),
+            PackFormat::Warc(RecordCompression::Gzip) => {
+                readable_head(bufread::GzDecoder::new(bytes))
+            }
+            PackFormat::Tar => return None,
         };
         let target = value_of(head.strip_prefix(RECORD)?, b"\r\nWARC-Target-URI: ")?;
         String::from_utf8(target.to_owned()).ok()
@@ -199,24 +220,28 @@ impl SavedPack {
         Ok(BufReader::new(file.take(length)))
     }
 
-    /// Reads one record, which begins with `begin`, and the gzip member around it.
+    /// Reads one record, which begins with `begin`, and the gzip member around it; or a file of a tar.
+    /// Returns whether there was one, and not the end of a tar.
     fn check_record(
         &self,
         bytes: &mut impl BufRead,
         begin: &[u8],
         heads: &mut RecordHeads,
         take: impl FnMut(&[u8]),
-    ) -> io::Result<()> {
-        match self.coding {
-            RecordCompression::Plain => check_record(bytes, begin, heads, take),
-            RecordCompression::Gzip => {
+    ) -> io::Result<bool> {
+        match self.format {
+            PackFormat::Warc(RecordCompression::Plain) => {
+                check_record(bytes, begin, heads, take).map(|()| true)
+            }
+            PackFormat::Warc(RecordCompression::Gzip) => {
                 let mut member = BufReader::new(bufread::GzDecoder::new(bytes));
                 check_record(&mut member, begin, heads, take)?;
                 match member.fill_buf()?.is_empty() {
-                    true => Ok(()),
+                    true => Ok(true),
                     false => Err(damaged("wrong end")),
                 }
             }
+            PackFormat::Tar => tar::read_file(bytes, take),
         }
     }
 }

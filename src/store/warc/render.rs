@@ -1,15 +1,17 @@
-//! Renders an exchange as a group of WARC records, in memory or, for a large body, directly to a
-//! file.
+//! Renders an exchange as a group of WARC records, or of files of a tar, in memory or, for a large
+//! body, directly to a file.
 
 use std::io::{self, Read, Write};
 
-use super::coding::{RecordCompression, RecordEncoder};
+use super::coding::RecordEncoder;
 use super::digest::PayloadDigest;
 use super::exchange::Exchange;
 use super::http1;
 use super::id::{RecordId, RecordIdSource};
 use super::records::{self, BlockInfo, RecordDigest, RecordHead, RecordIdentity, RecordKind};
 use crate::model::PackPlace;
+use crate::store::pack_format::PackFormat;
+use crate::store::tar::TarSample;
 
 /// Buffer size for a large body, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -67,6 +69,7 @@ struct GroupIds {
 /// compresses takes 600 KB, so create one per thread, not one per body.
 #[derive(Debug)]
 pub(crate) struct Renderer {
+    format: PackFormat,
     coder: RecordEncoder,
     warcinfo: RecordId,
     ids: RecordIdSource,
@@ -75,9 +78,10 @@ pub(crate) struct Renderer {
 }
 
 impl Renderer {
-    pub(super) fn new(coding: RecordCompression, warcinfo: RecordId) -> Self {
+    pub(super) fn new(format: PackFormat, warcinfo: RecordId) -> Self {
         Self {
-            coder: RecordEncoder::new(coding),
+            format,
+            coder: RecordEncoder::new(format.compression()),
             warcinfo,
             ids: RecordIdSource::default(),
             head: Vec::new(),
@@ -139,6 +143,9 @@ impl Renderer {
         info: (u64, PayloadDigest),
         out: &mut Vec<u8>,
     ) -> io::Result<usize> {
+        if let Some(sample) = self.sample(exchange)? {
+            return Ok(sample.render(self.warcinfo.of_pack(), body, info.0, out));
+        }
         let ids = self.before_response(exchange, out)?;
         let at = out.len();
         let block = BlockInfo {
@@ -167,6 +174,9 @@ impl Renderer {
         body: SpooledBody<impl Read>,
         out: &mut impl Write,
     ) -> io::Result<PackPlace> {
+        if let Some(sample) = self.sample(exchange)? {
+            return sample.stream(self.warcinfo.of_pack(), body.from, body.length, out);
+        }
         let mut ready = Vec::with_capacity(2 * CHUNK_BYTES);
         let ids = self.before_response(exchange, &mut ready)?;
         let offset = ready.len() as u64;
@@ -191,6 +201,15 @@ impl Renderer {
             offset,
             length: feed.finish()? - offset,
         })
+    }
+
+    /// Returns what a tar has beside a body; `None` if this is no tar.
+    fn sample<'a>(&self, exchange: &Exchange<'a>) -> io::Result<Option<&'a TarSample>> {
+        match (self.format, exchange.sample) {
+            (PackFormat::Warc(_), _) => Ok(None),
+            (PackFormat::Tar, None) => Err(io::Error::other("a body without its record")),
+            (PackFormat::Tar, sample) => Ok(sample),
+        }
     }
 
     /// Renders the metadata and the request.

@@ -62,6 +62,7 @@ impl SampleExchange {
             place: Some(&self.place),
             original: None,
             truncated: None,
+            sample: None,
         }
     }
 }

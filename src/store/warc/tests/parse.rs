@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use url::{Position, Url};
 
 use super::SampleExchange;
+use crate::store::pack_format::PackFormat;
 use crate::store::warc::id::RecordId;
 use crate::store::warc::{
     PayloadDigest, RecordCompression, RecordGroup, Renderer, SpooledBody, payload,
@@ -170,7 +171,7 @@ fn render(
     streamed: bool,
 ) -> (Vec<u8>, Vec<u8>) {
     let [id] = RecordId::random().unwrap();
-    let mut renderer = Renderer::new(coding, id);
+    let mut renderer = Renderer::new(PackFormat::Warc(coding), id);
     let (bytes, place) = if streamed {
         let mut bytes = Vec::new();
         let spooled = SpooledBody {
@@ -297,7 +298,7 @@ fn a_spool_file_of_another_length_is_an_error() {
             digest: PayloadDigest::of(b"abc"),
         };
         let sample = SampleExchange::get("http://example.com/");
-        let mut renderer = Renderer::new(RecordCompression::Plain, id);
+        let mut renderer = Renderer::new(PackFormat::Warc(RecordCompression::Plain), id);
         let error = renderer.stream(&sample.exchange(), spooled, &mut Vec::new());
         assert!(error.is_err(), "{length}");
     }
