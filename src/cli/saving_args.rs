@@ -8,6 +8,14 @@ use fetchall::{ExpectedTypes, HashAlgorithm};
 use super::arg_values::YesNoArg;
 use super::value_parsers;
 
+/// `{n}` for help texts. clap takes it for a line break unless something stands within: here, what
+/// resets the style of a terminal, which clap removes elsewhere.
+macro_rules! number {
+    () => {
+        "{\u{1b}[0mn}"
+    };
+}
+
 /// Where bodies and the journal are saved, and how bodies are checked.
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -21,33 +29,32 @@ pub(crate) struct SavingArgs {
     #[arg(short = 'o', long, value_name = "DIR", conflicts_with_all = ["body", "head"], help_heading = "Saving")]
     pub output_dir: Option<PathBuf>,
     /// Save all bodies in one file (.warc, .warc.gz, .tar).
-    ///
-    /// Much faster than one file each when bodies are small. Rerun the command to resume. The
-    /// format is WARC 1.1, or for .tar that of WebDataset: KEY.EXT and KEY.json (the record) of each
-    /// fetched URL. The journal is FILE.jsonl; it has the position of each record. With {n} in
-    /// its name, FILE stands for several: see --pack-size.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["output_dir", "body", "head"], help_heading = "Saving")]
+    #[arg(long, value_name = "FILE", long_help = concat!("Save all bodies in one file (.warc, .warc.gz, .tar).
+
+Much faster than one file each when bodies are small. Rerun the command to resume. The format is WARC 1.1, or \
+for .tar that of WebDataset: KEY.EXT and KEY.json (the record) of each fetched URL. The journal is FILE.jsonl; it \
+has the position of each record. With ", number!(), " in its name, FILE stands for several: see --pack-size."), conflicts_with_all = ["output_dir", "body", "head"], help_heading = "Saving")]
     pub pack: Option<PathBuf>,
     /// Begin the next pack at this size [default: 1GB].
-    ///
-    /// For --pack 'x-{n}.warc.gz', where {n} is the number of the pack, from 00000. A pack has its name
-    /// with .part until it is complete and was read through.
-    #[arg(long, value_name = "SIZE", value_parser = value_parsers::size, requires = "pack", help_heading = "Saving")]
+    #[arg(long, value_name = "SIZE", long_help = concat!("Begin the next pack at this size [default: 1GB].
+
+For --pack 'x-", number!(), ".warc.gz', where ", number!(), " is the number of the pack, from 00000. A pack has its \
+name with .part until it is complete and was read through."), value_parser = value_parsers::size, requires = "pack", help_heading = "Saving")]
     pub pack_size: Option<u64>,
     /// Run a shell command for each finished pack.
-    ///
-    /// For --pack 'x-{n}.warc.gz'. Its environment has FETCHALL_RUN_PACK (the path),
-    /// FETCHALL_RUN_PACK_BYTES, _RECORDS and _SHA256, and no variable that may hold a secret of the run.
-    /// Two run at a time. A pack is delivered when the command exits 0, and may be removed then. One
-    /// that fails is run again after 1, 2 and 4 s, one that takes an hour is killed. If it fails for
-    /// good, the run ends (exit code 3), keeps the pack, and the next run delivers it first.
-    #[arg(long, value_name = "CMD", requires = "pack", help_heading = "Saving")]
+    #[arg(long, value_name = "CMD", long_help = concat!("Run a shell command for each finished pack.
+
+For --pack 'x-", number!(), ".warc.gz'. Its environment has FETCHALL_RUN_PACK (the path), FETCHALL_RUN_PACK_BYTES, \
+_RECORDS and _SHA256, and no variable that may hold a secret of the run. Two run at a time. A pack is delivered \
+when the command exits 0, and may be removed then. One that fails is run again after 1, 2 and 4 s, one that takes \
+an hour is killed. If it fails for good, the run ends (exit code 3), keeps the pack, and the next run delivers it \
+first."), requires = "pack", help_heading = "Saving")]
     pub pack_done: Option<String>,
     /// Write a CDXJ index beside each pack.
-    ///
-    /// FILE.cdxj is sorted and has a line for each response, as pywb reads it. A pack without {n} gets
-    /// it at the end of the run.
-    #[arg(long, requires = "pack", help_heading = "Saving")]
+    #[arg(long, long_help = concat!("Write a CDXJ index beside each pack.
+
+FILE.cdxj is sorted and has a line for each response, as pywb reads it. A pack without ", number!(), " gets it at \
+the end of the run."), requires = "pack", help_heading = "Saving")]
     pub cdxj: bool,
     /// Column that a tar has as KEY.txt beside each body.
     ///

@@ -79,7 +79,7 @@ impl PartFiles {
         compression: ListCompression,
     ) -> Result<Self, PartsError> {
         let unfinished = dir.join(UNFINISHED);
-        let was_killed = unfinished.exists();
+        let was_killed = is_of_killed_run(&unfinished)?;
         if !was_killed && has_parts(dir)? {
             return Err(PartsError::Occupied);
         }
@@ -204,6 +204,26 @@ impl Drop for PartFiles {
     fn drop(&mut self) {
         // What stays is removed by the next one.
         let _ = fs::remove_dir_all(&self.unfinished);
+    }
+}
+
+/// Whether a run that was killed has left its directory.
+///
+/// # Errors
+/// [`PartsError::Occupied`] if something else has its name: what is in it, or behind a link, would be
+/// removed.
+fn is_of_killed_run(unfinished: &Path) -> Result<bool, PartsError> {
+    match fs::symlink_metadata(unfinished) {
+        Ok(found) if found.is_dir() => {
+            let is_empty = fs::read_dir(unfinished)?.next().is_none();
+            match is_empty || unfinished.join(LOCK).exists() {
+                true => Ok(true),
+                false => Err(PartsError::Occupied),
+            }
+        }
+        Ok(_) => Err(PartsError::Occupied),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(cause.into()),
     }
 }
 

@@ -338,3 +338,14 @@ fn a_user_without_a_password_is_a_warning() {
     assert_eq!(run(&["-u", "bob:"]), "");
     assert_eq!(run(&["-u", "bob:pw"]), "");
 }
+
+/// clap takes it for a line break.
+#[test]
+fn the_number_of_a_pack_is_in_help_as_it_is_written() {
+    for page in [&["--help"][..], &["--generate=man"]] {
+        let shown = binary().args(page).output().unwrap().stdout;
+        let shown = String::from_utf8(shown).unwrap();
+        assert_eq!(shown.matches("{n}").count(), 5, "{page:?}");
+        assert!(!shown.contains('\u{1b}'), "{page:?}");
+    }
+}

@@ -192,6 +192,7 @@ fn another_split_is_never_mixed_with_the_one_that_is_there() {
     // What a killed one left is no split.
     std::fs::remove_file(into.join("split.json")).unwrap();
     std::fs::create_dir(into.join(".split")).unwrap();
+    std::fs::write(into.join(".split/lock"), "").unwrap();
     std::fs::write(into.join(".split/part-00003.txt"), "http://old.test/\n").unwrap();
     std::fs::write(into.join("part-00099.txt"), "http://old.test/\n").unwrap();
     split(&list, &into).expect_exit(0);
@@ -254,4 +255,24 @@ fn lists_of_one_format_are_split_together() {
     let description = description(&into);
     assert_eq!(description["inputs"].as_array().unwrap().len(), 2);
     assert_eq!(description["lines"], 2);
+}
+
+/// What is behind a link, or in a directory of somebody else, is not removed.
+#[test]
+fn only_what_a_killed_run_left_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list.txt");
+    std::fs::write(&list, "http://a.test/\n").unwrap();
+    let own = dir.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("part-00000.txt"), "mine").unwrap();
+    let into = dir.path().join("parts");
+    std::fs::create_dir(&into).unwrap();
+    std::os::unix::fs::symlink(&own, into.join(".split")).unwrap();
+    split(&list, &into).expect_exit(2);
+    std::fs::remove_file(into.join(".split")).unwrap();
+    std::fs::rename(&own, into.join(".split")).unwrap();
+    split(&list, &into).expect_exit(2);
+    let kept = std::fs::read_to_string(into.join(".split/part-00000.txt")).unwrap();
+    assert_eq!(kept, "mine");
 }
