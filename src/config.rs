@@ -47,7 +47,7 @@ pub struct SaveOptions {
     /// samples.
     pub pack: Option<PathBuf>,
     /// Length of a pack from which the next one is begun, if `pack` has `{n}` in its name for their
-    /// number. Default: [`DEFAULT_PACK_BYTES`].
+    /// number. 1 GB by default.
     pub pack_size: Option<u64>,
     /// Whether a CDXJ index, as pywb reads it, is written beside each pack. Not for a tar.
     pub cdxj: bool,
