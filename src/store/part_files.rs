@@ -79,7 +79,7 @@ impl PartFiles {
         compression: ListCompression,
     ) -> Result<Self, PartsError> {
         let unfinished = dir.join(UNFINISHED);
-        let was_killed = is_of_killed_run(&unfinished)?;
+        let was_killed = find_unfinished(&unfinished)?;
         if !was_killed && has_parts(dir)? {
             return Err(PartsError::Occupied);
         }
@@ -212,7 +212,7 @@ impl Drop for PartFiles {
 /// # Errors
 /// [`PartsError::Occupied`] if something else has its name: what is in it, or behind a link, would be
 /// removed.
-fn is_of_killed_run(unfinished: &Path) -> Result<bool, PartsError> {
+fn find_unfinished(unfinished: &Path) -> Result<bool, PartsError> {
     match fs::symlink_metadata(unfinished) {
         Ok(found) if found.is_dir() => {
             let is_empty = fs::read_dir(unfinished)?.next().is_none();
