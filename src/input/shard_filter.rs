@@ -1,5 +1,6 @@
 //! Passes on the lines of one shard.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use url::Url;
@@ -38,23 +39,43 @@ impl ShardFilter {
 }
 
 /// Returns the shard of an entry, and its host; `None` for a sitemap that is to be fetched, which is
-/// no line of the list. An invalid line belongs to a shard by its text.
+/// no line of the list. An invalid line that shows a URL belongs to its shard, whatever is wrong with
+/// the rest, since that may depend on options of the run; another one belongs to a shard by its text.
 pub(super) fn assign<'e>(
     assigner: &mut ShardAssigner,
     entry: &'e ListEntry,
     source: &[u8],
-) -> Option<(u32, Option<std::borrow::Cow<'e, str>>)> {
+) -> Option<(u32, Option<Cow<'e, str>>)> {
     match entry {
         ListEntry::Job(job) => Some((assigner.of_url(&job.url), Some(shard_host(&job.url).into()))),
-        ListEntry::Invalid(_) => Some((assigner.of_text(source), None)),
+        ListEntry::Invalid(line) => Some(assign_shown(assigner, &line.shown, source)),
         // A sitemap that failed counts as a line.
-        ListEntry::Failed(settled) => Some(match Url::parse(&settled.record.url) {
-            Ok(url) => (
+        ListEntry::Failed(settled) => {
+            let shown = &settled.record.url;
+            Some(assign_shown(assigner, shown, shown.as_bytes()))
+        }
+        ListEntry::Sitemap(_) => None,
+    }
+}
+
+fn assign_shown<'e>(
+    assigner: &mut ShardAssigner,
+    shown: &str,
+    text: &[u8],
+) -> (u32, Option<Cow<'e, str>>) {
+    let url = Url::parse(shown).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
+    match url {
+        Some(mut url) => {
+            // As in the URL of a job. Both calls fail only for URLs without a host.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            url.set_fragment(None);
+            (
                 assigner.of_url(&url),
                 Some(shard_host(&url).to_owned().into()),
-            ),
-            Err(_) => (assigner.of_text(settled.record.url.as_bytes()), None),
-        }),
-        ListEntry::Sitemap(_) => None,
+            )
+        }
+        None => (assigner.of_text(text), None),
     }
 }

@@ -25,16 +25,26 @@ pub(crate) struct FinishedPack {
 pub(crate) enum PackNote {
     /// It is complete and has been checked. Written before it gets its final name.
     Finished(FinishedPack),
+    /// The command for finished packs is run for it, and may remove it.
+    Delivering { n: u32 },
     /// The command for finished packs has accepted it; from then on it may be gone.
     Delivered { n: u32 },
     /// It was gone before it was delivered.
     Lost { n: u32 },
 }
 
+/// How far the delivery of a finished pack is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum DeliveryState {
+    Due,
+    Begun,
+    Done,
+}
+
 /// The packs that earlier runs have finished.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PackHistory {
-    finished: BTreeMap<u32, (FinishedPack, bool)>,
+    finished: BTreeMap<u32, (FinishedPack, DeliveryState)>,
     last: Option<u32>,
 }
 
@@ -44,18 +54,34 @@ impl PackHistory {
         match note {
             PackNote::Finished(pack) => {
                 self.last = self.last.max(Some(pack.n));
-                self.finished.insert(pack.n, (pack, false));
+                self.finished.insert(pack.n, (pack, DeliveryState::Due));
             }
-            PackNote::Delivered { n } => {
-                if let Some((_, is_delivered)) = self.finished.get_mut(&n) {
-                    *is_delivered = true;
-                }
-            }
+            PackNote::Delivering { n } => self.advance(n, DeliveryState::Begun),
+            PackNote::Delivered { n } => self.advance(n, DeliveryState::Done),
             PackNote::Lost { n } => {
                 self.last = self.last.max(Some(n));
                 self.finished.remove(&n);
             }
         }
+    }
+
+    fn advance(&mut self, n: u32, to: DeliveryState) {
+        if let Some((_, state)) = self.finished.get_mut(&n) {
+            *state = to.max(*state);
+        }
+    }
+
+    /// Takes packs as delivered whose delivery was begun and which are gone: the command has removed
+    /// them, and the run was killed before it could say so. Returns their numbers.
+    pub(crate) fn deliver_gone(&mut self, is_there: impl Fn(u32) -> bool) -> Vec<u32> {
+        let mut gone = Vec::new();
+        for (n, (_, state)) in &mut self.finished {
+            if *state == DeliveryState::Begun && !is_there(*n) {
+                *state = DeliveryState::Done;
+                gone.push(*n);
+            }
+        }
+        gone
     }
 
     /// Returns the finished pack with this number.
@@ -66,14 +92,14 @@ impl PackHistory {
     /// Returns the finished packs that were not delivered.
     pub(crate) fn undelivered(&self) -> impl Iterator<Item = &FinishedPack> {
         let packs = self.finished.values();
-        packs.filter_map(|(pack, is_delivered)| (!is_delivered).then_some(pack))
+        packs.filter_map(|(pack, state)| (*state != DeliveryState::Done).then_some(pack))
     }
 
     /// Whether a pack was delivered.
     pub(crate) fn is_delivered(&self, n: u32) -> bool {
         self.finished
             .get(&n)
-            .is_some_and(|(_, delivered)| *delivered)
+            .is_some_and(|(_, state)| *state == DeliveryState::Done)
     }
 
     /// Returns the number of the pack to fill, if the last journaled record is in `last`.
@@ -103,6 +129,7 @@ mod tests {
     fn notes_are_read_as_they_were_written() {
         let notes = [
             finished(3),
+            PackNote::Delivering { n: 3 },
             PackNote::Delivered { n: 3 },
             PackNote::Lost { n: 3 },
         ];
@@ -123,6 +150,12 @@ mod tests {
         assert_eq!(packs.undelivered().count(), 2);
         packs.add(PackNote::Delivered { n: 1 });
         assert!(packs.is_delivered(1) && !packs.is_delivered(0));
+        packs.add(PackNote::Delivering { n: 1 });
+        assert!(packs.is_delivered(1), "it stays delivered");
+        assert!(packs.deliver_gone(|_| false).is_empty(), "none was begun");
+        packs.add(PackNote::Delivering { n: 0 });
+        assert!(packs.deliver_gone(|_| true).is_empty());
+        assert_eq!(packs.clone().deliver_gone(|_| false), [0]);
         packs.add(PackNote::Lost { n: 0 });
         assert_eq!((packs.get(0), packs.undelivered().count()), (None, 0));
         packs.add(PackNote::Lost { n: 1 });

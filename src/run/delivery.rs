@@ -103,12 +103,21 @@ impl PackDelivery {
         let path = self.files.path(Some(pack.n));
         let variables = self.variables(pack, &path.display().to_string());
         let mut waits = WAITS.into_iter();
+        self.note(&PackNote::Delivering { n: pack.n })?;
         loop {
             let command = &self.command.command;
             let failed = match run_noting_stderr(command, &variables, COMMAND_TIMEOUT).await {
-                Ok(()) => return self.note(pack),
+                Ok(()) => return self.note(&PackNote::Delivered { n: pack.n }),
                 Err(failed) => failed,
             };
+            // The command of a run that was killed may go on, and remove it.
+            if !path.exists() {
+                tracing::warn!(
+                    "{}: gone after {failed}; taken as delivered",
+                    path.display()
+                );
+                return self.note(&PackNote::Delivered { n: pack.n });
+            }
             let Some(wait) = waits.next() else {
                 return Err(undelivered(path, failed));
             };
@@ -145,8 +154,8 @@ impl PackDelivery {
             .collect()
     }
 
-    fn note(&self, pack: &FinishedPack) -> Result<(), Problem> {
-        let noted = self.notes.append(&PackNote::Delivered { n: pack.n });
+    fn note(&self, note: &PackNote) -> Result<(), Problem> {
+        let noted = self.notes.append(note);
         noted.map_err(|source| {
             let what = "the journal".to_owned();
             Problem::Report(ReportError { what, source })

@@ -118,6 +118,13 @@ impl PackOpening<'_> {
         unusable: impl Fn(io::Error) -> Problem,
     ) -> Result<PackStore, Problem> {
         let is_gone = !self.files.part(None).exists();
+        for n in journal.packs.deliver_gone(|n| self.files.has_file(n)) {
+            let path = self.files.path(Some(n));
+            journal.warnings.push(format!(
+                "warning: {}: gone while it was delivered; taken as delivered",
+                path.display()
+            ));
+        }
         let mut limits = self.missing(&journal.packs).map_err(&unusable)?;
         let (store, cut) = loop {
             if !limits.is_empty() {

@@ -66,7 +66,7 @@ pub async fn verify(mut config: Config) -> Result<Summary, RunError> {
         let mut shelf = Shelf::open(&save)?;
         let found = read_journal(&journal).map_err(|problem| without_journal(problem, &save))?;
         if let Shelf::Packs(packs) = &mut shelf {
-            packs.history = found.packs.clone();
+            packs.take_history(found.packs.clone());
         }
         let inspection = Inspection {
             shelf,

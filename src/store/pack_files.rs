@@ -55,6 +55,11 @@ impl PackFiles {
         }
     }
 
+    /// Whether the file of a pack of the series is there.
+    pub(crate) fn has_file(&self, n: u32) -> bool {
+        self.path(Some(n)).exists() || self.part(Some(n)).exists()
+    }
+
     /// Returns the default path of the journal.
     pub(crate) fn journal(&self) -> PathBuf {
         self.path.with_added_extension("jsonl")

@@ -366,3 +366,36 @@ fn an_interrupted_shard_counts_only_its_own_lines_as_left() {
     }
     assert_eq!(input, 20_000);
 }
+
+/// What is wrong with a line may depend on options that another run does not have. Its shard does not.
+#[test]
+fn a_bad_line_with_a_url_is_in_the_shard_of_its_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list.jsonl");
+    let hosts: Vec<_> = (0..12).map(|n| format!("http://h{n}.test:1/")).collect();
+    let line = |url: &String| {
+        // Fine without `-o`, which needs a file for a body; the second field is kept twice.
+        format!("{{\"url\":\"{url}\",\"method\":\"PUT\",\"body\":\"x\",\"id\":1,\"id\":2}}\n")
+    };
+    std::fs::write(&list, hosts.iter().map(line).collect::<String>()).unwrap();
+    let out = dir.path().join("out");
+    let with: [&[&str]; 3] = [&[], &["--keep-columns=id"], &["-o", out.to_str().unwrap()]];
+    let mut seen = Vec::new();
+    for options in with {
+        let shards = (0..SHARDS).map(|index| {
+            let _ = std::fs::remove_dir_all(&out);
+            let done = Run::new()
+                .args(["--retries=0", "--resolve=*:1:127.0.0.1"])
+                .args(options.iter().copied())
+                .arg(shard_arg(index))
+                .arg(list.to_str().unwrap())
+                .go();
+            let mut lines: Vec<_> = done.records.iter().map(|record| record.line).collect();
+            lines.sort_unstable();
+            lines
+        });
+        seen.push(shards.collect::<Vec<_>>());
+    }
+    assert_eq!(seen[0].concat().len(), hosts.len(), "{seen:?}");
+    assert!(seen.iter().all(|shards| *shards == seen[0]), "{seen:?}");
+}

@@ -105,6 +105,12 @@ impl SavedPacks {
         Ok(Self { files, history })
     }
 
+    /// Sets what the journal says of the packs.
+    pub(super) fn take_history(&mut self, mut history: PackHistory) {
+        history.deliver_gone(|n| self.files.has_file(n));
+        self.history = history;
+    }
+
     /// Returns the pack with this number; `None` if it was delivered and is gone.
     pub(super) fn get(&self, n: Option<u32>) -> Option<SavedPack> {
         let path = self.files.path(n);

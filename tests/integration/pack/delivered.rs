@@ -194,3 +194,38 @@ fn killed_while_it_delivers_the_next_run_delivers() {
         .collect();
     assert_eq!(told, packs);
 }
+
+/// The command has removed the pack, and the run was killed before it could say so.
+#[test]
+fn a_pack_that_the_command_removed_before_a_kill_is_not_fetched_again() {
+    let server = pages();
+    let urls = urls(&server, 60);
+    let series = Series::new(NAME);
+    let away = series.dir.path().join("away.jsonl");
+    let command = "rm $FETCHALL_RUN_PACK; echo > $T/away.jsonl; \
+        for n in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; done";
+    let mut child = series.start(&urls, command);
+    wait_for(|| away.exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(series.noted(), [0; 0]);
+    let journaled = series.journaled().0.len();
+    let before = server.requests().len();
+    let done = series.delivering("rm $FETCHALL_RUN_PACK").urls(&urls);
+    let done = done.expect_exit(0);
+    assert!(
+        done.stderr.contains("taken as delivered"),
+        "{}",
+        done.stderr
+    );
+    let again = server.requests().len() - before;
+    assert!(
+        again <= urls.len() - journaled,
+        "{again}, {journaled} were done"
+    );
+    let files = series.files();
+    assert!(
+        files.iter().all(|name| name.ends_with(".jsonl")),
+        "{files:?}"
+    );
+}
