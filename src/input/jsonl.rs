@@ -385,7 +385,9 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEn
     let mut object = match object(line.bytes(), &rules.columns) {
         Ok(object) => object,
         Err(reason) => {
-            return invalid(place, display_line(line.bytes()), kept(line, rules), reason);
+            let shown = shown_without_columns(&line, rules);
+            let shown = shown.unwrap_or_else(|| display_line(line.bytes()));
+            return invalid(place, shown, kept(line, rules), reason);
         }
     };
     if let Some(mark) = object.invalid.take() {
@@ -414,6 +416,20 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEn
         }
     };
     with_columns(entry, columns.unwrap_or_default())
+}
+
+/// Returns the URL of a line that is only wrong because columns are kept: it has that URL, and is in
+/// its shard, whatever the run keeps.
+fn shown_without_columns(line: &InputLine<'_>, rules: &ListRules) -> Option<String> {
+    if !rules.columns.keeps_any() {
+        return None;
+    }
+    let columns = ColumnRules {
+        keep: Vec::new(),
+        ..ColumnRules::clone(&rules.columns)
+    };
+    let object = object(line.bytes(), &columns).ok()?;
+    object.url.as_ref()?.as_str().map(shown_url)
 }
 
 /// Returns the line for `--failed FILE`.
