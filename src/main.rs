@@ -102,14 +102,8 @@ async fn program(
     if let Some(screen) = screen.as_ref().filter(|_| !console.quiet) {
         cli::start_logs(verbose, Screen::clone(screen));
     }
-    if let Some(screen) = screen.clone().filter(|_| !console.quiet) {
-        config.input.on_warning = Some(WarningCallback(Box::new(move |text| {
-            screen.suspend(|| {
-                // Ignored if stderr is closed.
-                let _ = writeln!(io::stderr(), "fetchall: warning: {}", cli::redact(text));
-            });
-        })));
-    }
+    let warned = screen.clone().filter(|_| !console.quiet);
+    config.input.on_warning = warned.map(warn_above);
     // The server runs until this is dropped.
     let _server = if demo {
         Some(start_demo(&mut config, &console).await?)
@@ -168,6 +162,16 @@ fn configure(cli: Cli, console: &Console) -> Result<Config, ExitCode> {
         return Err(fail_with(text, EXIT_RUN_FAILED));
     }
     Ok(config)
+}
+
+/// Returns what prints the warnings of a list above the progress bar.
+fn warn_above(screen: Screen) -> WarningCallback {
+    WarningCallback(Box::new(move |text| {
+        screen.suspend(|| {
+            // Ignored if stderr is closed.
+            let _ = writeln!(io::stderr(), "fetchall: warning: {}", cli::redact(text));
+        });
+    }))
 }
 
 /// Listens for signals. The status of the run is shown on `screen`.

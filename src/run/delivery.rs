@@ -163,13 +163,14 @@ impl PackDelivery {
     }
 }
 
-impl RunningDelivery {
-    /// Waits until all packs are delivered, or the run is aborted.
-    pub(super) async fn finish(self) -> Result<(), Problem> {
-        self.0
-            .await
-            .unwrap_or_else(|error| Err(Problem::Internal(error.to_string())))
-    }
+/// Waits until all packs are delivered, or the run is aborted. Without a command there is nothing to
+/// wait for.
+pub(super) async fn end_of(delivery: Option<RunningDelivery>) -> Result<(), Problem> {
+    let Some(RunningDelivery(task)) = delivery else {
+        return Ok(());
+    };
+    task.await
+        .unwrap_or_else(|error| Err(Problem::Internal(error.to_string())))
 }
 
 fn undelivered(path: PathBuf, cause: impl ToString) -> Problem {

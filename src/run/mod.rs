@@ -338,14 +338,15 @@ impl PreparedRun {
         #[cfg(feature = "cli")]
         let progress = reporters::start_progress(&self.config.report, &self.live);
         let (grace, stop_after) = (self.config.engine.grace, self.config.engine.stop_after);
+        let scheduler = Scheduler::new(
+            &self.config.schedule,
+            &self.config.retry,
+            self.config.engine.concurrency,
+            self.config.engine.worker_threads(),
+            Arc::clone(&self.live),
+        );
         let engine = Engine {
-            scheduler: Scheduler::new(
-                &self.config.schedule,
-                &self.config.retry,
-                self.config.engine.concurrency,
-                self.config.engine.worker_threads(),
-                Arc::clone(&self.live),
-            ),
+            scheduler,
             options: self.config.engine,
             retry: self.config.retry,
             transport,
@@ -380,10 +381,7 @@ impl PreparedRun {
             };
             let end_of_pump = pump.finish(shutdown.abort_token(), complete).await;
             #[cfg(feature = "cli")]
-            let delivered = match delivery {
-                Some(delivery) => delivery.finish().await,
-                None => Ok(()),
-            };
+            let delivered = delivery::end_of(delivery).await;
             #[cfg(not(feature = "cli"))]
             let delivered = Ok(());
             (end, end_of_pump, delivered)
@@ -392,13 +390,11 @@ impl PreparedRun {
         let work = run_until_stopped(work, &shutdown, grace, early, abort);
         let (end, end_of_pump, delivered) = work.await;
         let summary = run_result(end, end_of_pump)?;
-        match delivered {
-            Ok(()) => Ok(summary),
-            Err(problem) => Err(RunError {
-                summary: Box::new(summary),
-                problem,
-            }),
+        if let Err(problem) = delivered {
+            let summary = Box::new(summary);
+            return Err(RunError { summary, problem });
         }
+        Ok(summary)
     }
 }
 

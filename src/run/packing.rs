@@ -118,7 +118,11 @@ impl PackOpening<'_> {
         unusable: impl Fn(io::Error) -> Problem,
     ) -> Result<PackStore, Problem> {
         let is_gone = !self.files.part(None).exists();
+        let notes = journal.journal.notes();
         for n in journal.packs.deliver_gone(|n| self.files.has_file(n)) {
+            notes
+                .append(&PackNote::Delivered { n })
+                .map_err(&unusable)?;
             let path = self.files.path(Some(n));
             journal.warnings.push(format!(
                 "warning: {}: gone while it was delivered; taken as delivered",
