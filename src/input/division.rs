@@ -46,6 +46,8 @@ pub(crate) struct PartEntry<'a> {
     pub host: Option<&'a str>,
     /// The text of its line or row.
     pub text: &'a [u8],
+    /// Whether it can be fetched.
+    pub is_valid: bool,
 }
 
 /// A list that was read, as a file.
@@ -153,7 +155,13 @@ impl Division<'_> {
         let text = self.list.source();
         if let Some((shard, host)) = assign(assigner, &entry, text) {
             let host = host.as_deref();
-            sink.take(&PartEntry { shard, host, text })?;
+            let is_valid = matches!(entry, ListEntry::Job(_));
+            sink.take(&PartEntry {
+                shard,
+                host,
+                text,
+                is_valid,
+            })?;
         }
         Ok(false)
     }

@@ -98,7 +98,7 @@ impl EntrySink for PartSink {
         let Some(files) = &mut self.files else {
             return Ok(());
         };
-        let put = files.put(entry.shard, entry.text, entry.host.is_some());
+        let put = files.put(entry.shard, entry.text, entry.is_valid);
         put.map_err(|cause| self.unusable(cause.into()))
     }
 }
