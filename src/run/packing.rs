@@ -129,6 +129,7 @@ impl PackOpening<'_> {
                 path.display()
             ));
         }
+        self.check_lengths(&journal.packs)?;
         let mut limits = self.missing(&journal.packs).map_err(&unusable)?;
         let (store, cut) = loop {
             if !limits.is_empty() {
@@ -159,11 +160,25 @@ impl PackOpening<'_> {
         journal.warnings.extend(cut);
         if let Some(end) = limits.ends().next() {
             let (missing, others) = (journal.past.beyond_limit(), limits.ends().skip(1).count());
-            let is_gone = end.n.map_or(is_gone, |_| end.offset == 0);
+            let is_gone = end.n.map_or(is_gone, |_| !self.files.path(end.n).exists());
             let lost = lost_warning(&self.files.path(end.n), missing, others, is_gone);
             journal.warnings.extend(lost);
         }
         Ok(store)
+    }
+
+    /// Fails for a finished pack that is longer than it was: what was added may be somebody's.
+    fn check_lengths(&self, packs: &PackHistory) -> Result<(), Problem> {
+        for FinishedPack { n, bytes, .. } in packs.undelivered() {
+            let (n, end) = (Some(*n), *bytes);
+            let path = self.files.path(n);
+            let length = path.metadata().map_or(0, |found| found.len());
+            if let Some(more) = length.checked_sub(end).filter(|more| *more > 0) {
+                let cause = PackError::Added { end, more };
+                return Err(problem_of(UnusablePack { n, path, cause }));
+            }
+        }
+        Ok(())
     }
 
     /// Returns the finished packs that are gone without having been delivered. One that a killed run

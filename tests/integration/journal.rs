@@ -149,7 +149,7 @@ fn lines(out: &Out) -> usize {
 /// much.
 #[test]
 fn a_url_that_was_done_takes_hardly_more_than_16_bytes() {
-    const MANY: u64 = 200_000;
+    const MANY: u64 = 400_000;
     let out = Out::new();
     let journal = out.beside("journal");
     let url = |number: u64| format!("http://a.test/{number}");
@@ -172,9 +172,9 @@ fn a_url_that_was_done_takes_hardly_more_than_16_bytes() {
     };
     let few = peak_after(10_000);
     let more = peak_after(MANY).saturating_sub(few);
-    // New rows are collected before they are sorted in, and the memory of both runs varies a
-    // little.
-    let bound = MANY * 16 / 1024 + 1536;
+    // New rows are collected before they are sorted in, and the allocator gives memory back late:
+    // the difference varies by 2 MiB.
+    let bound = MANY * 16 / 1024 + 3072;
     assert!(more < bound, "{few} KiB and {more}, more than {bound}");
 }
 

@@ -285,6 +285,31 @@ fn a_run_that_ends_early_leaves_a_pack_to_go_on_with() {
     assert!(series.count() > 1, "all packs are finished");
 }
 
+/// Its URLs would be in two packs under their final names.
+#[test]
+fn a_finished_pack_to_which_something_was_added_is_left_alone() {
+    let server = pages();
+    let urls = urls(&server, 40);
+    let series = Series::new(NAMES[0]);
+    series.run().urls(&urls).expect_exit(0);
+    let (files, asked) = (series.files(), server.requests().len());
+    let mut pack = fs::read(series.pack(1)).unwrap();
+    let length = pack.len();
+    pack.extend_from_slice(b"more");
+    fs::write(series.pack(1), &pack).unwrap();
+    let done = series.run().urls(&urls).expect_exit(3);
+    assert!(
+        done.stderr.contains(&format!("truncate -s {length}")),
+        "{}",
+        done.stderr
+    );
+    assert_eq!((series.files(), server.requests().len()), (files, asked));
+    assert_eq!(fs::read(series.pack(1)).unwrap(), pack);
+    pack.truncate(length);
+    fs::write(series.pack(1), &pack).unwrap();
+    assert_eq!(series.run().urls(&urls).expect_exit(0).skipped(), 40);
+}
+
 #[test]
 fn a_finished_pack_that_is_gone_or_cut_is_fetched_again() {
     let server = pages();
@@ -313,7 +338,10 @@ fn a_finished_pack_that_is_gone_or_cut_is_fetched_again() {
         assert!(!verified.records.is_empty());
         let done = series.run().urls(&urls).expect_exit(0);
         assert_eq!(done.skipped(), 40 - lost);
-        let warning = format!("{lost} journaled bodies");
+        let warning = match is_gone {
+            true => format!("the pack is gone, but its journal is there: {lost} journaled bodies"),
+            false => format!("{lost} journaled bodies are missing (was it truncated?)"),
+        };
         assert!(done.stderr.contains(&warning), "{}", done.stderr);
         for record in &done.records {
             let path = &record.url[record.url.rfind('/').unwrap()..];
