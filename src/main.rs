@@ -122,10 +122,9 @@ async fn program(
         let checked = fetchall::program::verify(config);
         return Ok(finish_action(checked, &signals, &console).await);
     }
-    if let Err(error) = notifier.open(summary_json.as_deref()) {
-        let text = explain(&error.into(), &console.origins);
-        return Err(fail_with(&text, EXIT_RUN_FAILED));
-    }
+    let opened = notifier.open(summary_json.as_deref());
+    opened
+        .map_err(|error| fail_with(&explain(&error.into(), &console.origins), EXIT_RUN_FAILED))?;
     if merge {
         return Ok(merge_journals(config, &signals, &notifier, &console).await);
     }

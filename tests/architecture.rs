@@ -245,25 +245,41 @@ fn is_has_and_can_methods_return_a_bool() {
     assert!(found > 50, "{found} questions found");
 }
 
+/// A function that does not fit on a screen does more than one thing.
+#[test]
+fn no_function_has_more_than_60_lines() {
+    const MOST: usize = 60;
+    let mut long = Vec::new();
+    let mut functions = 0;
+    let mut open: Option<(String, usize, String)> = None;
+    for (file, line, text) in program_lines() {
+        let indent = &text[..text.len() - text.trim_start().len()];
+        let is_function = text.contains("fn ") && text.ends_with(['{', '(']);
+        if let Some((closing, start, name)) = &open
+            && text == *closing
+        {
+            if line - start + 1 > MOST {
+                long.push(format!("{}:{start} {name}", file.display()));
+            }
+            open = None;
+        } else if open.is_none() && is_function && !text.trim_start().starts_with('"') {
+            functions += 1;
+            open = Some((format!("{indent}}}"), line, text.trim().to_owned()));
+        }
+    }
+    assert!(long.is_empty(), "{long:#?}");
+    assert!(functions > 2000, "{functions} functions found");
+}
+
 /// A caller of the library has no options of a command line. The program adds them, in
 /// `cli/wording.rs`.
 #[test]
 fn no_text_of_the_library_names_an_option_of_the_program() {
-    let tests = |path: &Path| {
-        let names = path.components().map(|part| part.as_os_str());
-        let mut names = names.filter_map(|name| name.to_str());
-        names.any(|name| name == "tests.rs" || name == "tests" || name == "fuzz")
-    };
     let mut found = Vec::new();
-    let mut in_tests = PathBuf::new();
     let mut texts = 0;
-    for (file, line, text) in code_lines() {
-        if text == "mod tests {" {
-            in_tests.clone_from(&file);
-        }
-        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let is_program = file.starts_with(src.join("cli")) || file == src.join("main.rs");
-        if is_program || file == in_tests || tests(file.strip_prefix(&src).unwrap()) {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (file, line, text) in program_lines() {
+        if file.starts_with(src.join("cli")) || file == src.join("main.rs") {
             continue;
         }
         texts += usize::from(text.contains('"'));
@@ -326,6 +342,29 @@ fn code_lines() -> impl Iterator<Item = (PathBuf, usize, String)> {
         numbered
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
             .map(move |(at, line)| (path.clone(), at + 1, line))
+    })
+}
+
+/// Those of [`code_lines`] that are not of tests.
+fn program_lines() -> impl Iterator<Item = (PathBuf, usize, String)> {
+    const TESTS: [&str; 6] = [
+        "tests",
+        "tests.rs",
+        "fuzz",
+        "fuzz.rs",
+        "whole.rs",
+        "simulation.rs",
+    ];
+    let is_test = |path: &Path| {
+        let mut names = path.iter().filter_map(|name| name.to_str());
+        names.any(|name| TESTS.contains(&name))
+    };
+    let mut in_tests = PathBuf::new();
+    code_lines().filter(move |(file, _, text)| {
+        if text == "mod tests {" {
+            in_tests.clone_from(file);
+        }
+        *file != in_tests && !is_test(file)
     })
 }
 

@@ -108,14 +108,7 @@ pub(super) fn parse(
     command: &Command,
 ) -> Result<ConfigFile, SettingError> {
     let path: Arc<Path> = path.into();
-    let origin = |at: usize| {
-        let before = text.get(..at).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
-        SettingOrigin::File {
-            path: Arc::clone(&path),
-            line,
-        }
-    };
+    let origin = |at: usize| origin(text, at, &path);
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let message = error.message().replace('\n', "; ");
@@ -162,6 +155,15 @@ pub(super) fn parse(
         settings: settings?,
         hosts: hosts.collect::<Result<_, SettingError>>()?,
     })
+}
+
+/// The line of the file at this byte.
+fn origin(text: &str, at: usize, path: &Arc<Path>) -> SettingOrigin {
+    let before = text.get(..at).unwrap_or(text);
+    SettingOrigin::File {
+        path: Arc::clone(path),
+        line: before.matches('\n').count() + 1,
+    }
 }
 
 /// Finds the option that a key sets.

@@ -114,15 +114,11 @@ pub(crate) async fn run<T: Transport, S: BodyStore>(
         Ok(input_error) => (input_error, None),
         Err(error) => (None, Some(error)),
     };
-    let failure = feed_error
-        .into_iter()
-        .chain(time.err())
-        .find_map(threads::panic_of)
-        .or(ended.err());
+    let mut panics = feed_error.into_iter().chain(time.err());
     EngineExit {
         input_error,
         broken,
-        failure,
+        failure: panics.find_map(threads::panic_of).or(ended.err()),
     }
 }
 

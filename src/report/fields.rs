@@ -208,10 +208,9 @@ impl RecordField {
             Self::Ok => flag(record.ok).into(),
             Self::Outcome => record.outcome.as_str().into(),
             Self::Status => number(record.status.map(u64::from)),
-            Self::Result => {
-                let mut number = itoa::Buffer::new();
-                status_of(record, &mut number).to_owned().into()
-            }
+            Self::Result => status_of(record, &mut itoa::Buffer::new())
+                .to_owned()
+                .into(),
             Self::Error => error.map_or("", |error| error.kind.as_str()).into(),
             Self::Message => escape_control(error.map_or("", |error| &error.message)),
             Self::Transient => error.map_or("", |error| flag(error.transient)).into(),

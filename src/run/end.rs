@@ -1,15 +1,73 @@
 //! The end of a run: stopping early, the final counts, and the result.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "cli")]
+use super::delivery::{RunningDelivery, end_of};
+use super::problem::is_closed_pipe;
 use super::{Problem, RunError, SaveError};
 use crate::engine::{EngineExit, RunClock, Shutdown, ThreadFailure};
 use crate::model::{EndReason, LiveStats, Summary, now};
-use crate::report::PumpEnd;
+#[cfg(feature = "cli")]
+use crate::report::Progress;
+use crate::report::{PumpEnd, ReportError, RunningPump};
 
 /// How long a stopped run waits for the rest of the input lines to be counted.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the engine's results go to.
+pub(super) struct StartedOutputs {
+    pub pump: RunningPump,
+    pub live: Arc<LiveStats>,
+    pub clock: RunClock,
+    pub shutdown: Shutdown,
+    pub is_shard: bool,
+    #[cfg(feature = "cli")]
+    pub progress: Option<Progress>,
+    #[cfg(feature = "cli")]
+    pub delivery: Option<RunningDelivery>,
+}
+
+impl StartedOutputs {
+    /// Ends them after the engine, and returns what the run came to.
+    pub(super) async fn finish(self, end: EngineExit) -> Result<Summary, RunError> {
+        if end.input_error.is_none() {
+            wait_for_count(&self.live).await;
+        }
+        #[cfg(feature = "cli")]
+        if let Some(progress) = self.progress {
+            progress.stop();
+        }
+        let complete = |summary: &mut Summary, error: Option<&ReportError>| {
+            if error.is_some_and(is_closed_pipe) {
+                self.shutdown.end_early(EndReason::ResultsClosed);
+            }
+            complete(
+                summary,
+                &self.live,
+                &self.clock,
+                &self.shutdown,
+                self.is_shard,
+            );
+        };
+        let abort = self.shutdown.abort_token();
+        let end_of_pump = self.pump.finish(abort, complete).await;
+        #[cfg(feature = "cli")]
+        let delivered = end_of(self.delivery).await;
+        #[cfg(not(feature = "cli"))]
+        let delivered = Ok(());
+        let summary = run_result(end, end_of_pump)?;
+        match delivered {
+            Ok(()) => Ok(summary),
+            Err(problem) => {
+                let summary = Box::new(summary);
+                Err(RunError { summary, problem })
+            }
+        }
+    }
+}
 
 /// Stops the run early when `stop` completes or `stop_after` has passed. Returns when one of these,
 /// or the engine itself, has stopped it.
@@ -57,7 +115,7 @@ pub(super) async fn run_until_stopped<T>(
 
 /// Waits up to [`COUNT_TIMEOUT`] for the reading thread to count the rest of the input lines. Only
 /// a run that was stopped early has to wait.
-pub(super) async fn wait_for_count(live: &LiveStats) {
+async fn wait_for_count(live: &LiveStats) {
     let known = async {
         while !live.has_list_ended() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -69,7 +127,7 @@ pub(super) async fn wait_for_count(live: &LiveStats) {
 }
 
 /// Fills in the final counts, times and end reason.
-pub(super) fn complete(
+fn complete(
     summary: &mut Summary,
     live: &LiveStats,
     clock: &RunClock,
@@ -95,7 +153,7 @@ pub(super) fn complete(
 
 /// Returns the worst problem of the run, in the order of the exit codes: a failed output before an
 /// unreadable input.
-pub(super) fn run_result(end: EngineExit, pump: PumpEnd) -> Result<Summary, RunError> {
+fn run_result(end: EngineExit, pump: PumpEnd) -> Result<Summary, RunError> {
     let is_early = pump.summary.ended_by.is_some();
     let is_cut = !pump.summary.list_ended && !is_early;
     let is_lossy = pump.summary.left > 0 && !is_early;

@@ -33,10 +33,8 @@ use crate::config::{Config, ReportOptions};
 use crate::engine::{self, DecoderBudget, Engine, RunClock, Shutdown};
 use crate::fetch::{FaultyTransport, HttpTransport, Transport, TransportError};
 use crate::input::{self, Batch};
-use crate::model::{
-    EndReason, EngineEvent, LiveStats, ReorderWindow, Sha256, Summary, start_thread,
-};
-use crate::report::{JournalReader, Pump, ReportError, Reporter};
+use crate::model::{EngineEvent, LiveStats, ReorderWindow, Sha256, Summary, start_thread};
+use crate::report::{JournalReader, Pump, Reporter};
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, DiscardStore, MemoryStore};
 
@@ -61,8 +59,7 @@ pub use webhook::{NotifyError, notify_url};
 
 #[cfg(feature = "cli")]
 use delivery::{PackDelivery, RunningDelivery};
-use end::{complete, ended_early, run_result, run_until_stopped, wait_for_count};
-use problem::is_closed_pipe;
+use end::{StartedOutputs, ended_early, run_until_stopped};
 
 use saving::OpenedJournal;
 
@@ -338,6 +335,17 @@ impl PreparedRun {
         #[cfg(feature = "cli")]
         let progress = reporters::start_progress(&self.config.report, &self.live);
         let (grace, stop_after) = (self.config.engine.grace, self.config.engine.stop_after);
+        let outputs = StartedOutputs {
+            pump,
+            live: Arc::clone(&self.live),
+            clock: self.clock,
+            shutdown: self.shutdown.clone(),
+            is_shard: self.config.save.shard.is_some(),
+            #[cfg(feature = "cli")]
+            progress,
+            #[cfg(feature = "cli")]
+            delivery: self.delivery,
+        };
         let scheduler = Scheduler::new(
             &self.config.schedule,
             &self.config.retry,
@@ -351,7 +359,7 @@ impl PreparedRun {
             retry: self.config.retry,
             transport,
             store,
-            live: Arc::clone(&self.live),
+            live: self.live,
             clock: self.clock,
             events,
             spent,
@@ -360,70 +368,11 @@ impl PreparedRun {
             windows: DecoderBudget::new(),
             broken: OnceLock::new(),
         };
-        let (live, clock, shutdown) = (self.live, self.clock, self.shutdown);
-        let is_shard = self.config.save.shard.is_some();
-        #[cfg(feature = "cli")]
-        let delivery = self.delivery;
         let work = async {
             let end = engine::run(engine, self.batches, self.window).await;
-            if end.input_error.is_none() {
-                wait_for_count(&live).await;
-            }
-            #[cfg(feature = "cli")]
-            if let Some(progress) = progress {
-                progress.stop();
-            }
-            let complete = |summary: &mut Summary, error: Option<&ReportError>| {
-                if error.is_some_and(is_closed_pipe) {
-                    shutdown.end_early(EndReason::ResultsClosed);
-                }
-                complete(summary, &live, &clock, &shutdown, is_shard);
-            };
-            let end_of_pump = pump.finish(shutdown.abort_token(), complete).await;
-            #[cfg(feature = "cli")]
-            let delivered = delivery::end_of(delivery).await;
-            #[cfg(not(feature = "cli"))]
-            let delivered = Ok(());
-            (end, end_of_pump, delivered)
+            outputs.finish(end).await
         };
-        let early = ended_early(&shutdown, stop_after, stop);
-        let work = run_until_stopped(work, &shutdown, grace, early, abort);
-        let (end, end_of_pump, delivered) = work.await;
-        let summary = run_result(end, end_of_pump)?;
-        if let Err(problem) = delivered {
-            let summary = Box::new(summary);
-            return Err(RunError { summary, problem });
-        }
-        Ok(summary)
-    }
-}
-
-/// Returns the problem of results that cannot be reported.
-fn results_problem(source: std::io::Error) -> Problem {
-    Problem::from(ReportError {
-        what: "the results".to_owned(),
-        source,
-    })
-}
-
-/// Calls the callback of the caller with every record.
-fn add_records(pump: &mut Pump, options: &mut ReportOptions) {
-    if let Some(mut on_record) = options.on_record.take() {
-        let tap = EventTap(move |event: &EngineEvent| {
-            if let EngineEvent::Settled(settled) = event {
-                on_record(&settled.record);
-            }
-        });
-        pump.add("records", Box::new(tap));
-    }
-}
-
-/// Passes every event of a run to a closure.
-struct EventTap<F>(F);
-
-impl<F: FnMut(&EngineEvent) + Send> Reporter for EventTap<F> {
-    fn on_event(&mut self, event: &EngineEvent) -> std::io::Result<()> {
-        (self.0)(event);
-        Ok(())
+        let early = ended_early(&self.shutdown, stop_after, stop);
+        run_until_stopped(work, &self.shutdown, grace, early, abort).await
     }
 }

@@ -221,13 +221,17 @@ impl Inspection {
         summary.input = self.live.listed();
         summary.list_ended = true;
         summary.skipped = summary.input.saturating_sub(summary.failed);
-        let words = match (&self.shelf, is_whole) {
+        notify(&summary_text(&summary, strange, self.words(is_whole)));
+        Ok(summary)
+    }
+
+    /// What is counted, one and several of it, and what it is if all is well.
+    fn words(&self, is_whole: bool) -> (&'static str, &'static str, &'static str) {
+        match (&self.shelf, is_whole) {
             (Shelf::Packs(_), true) => ("response", "responses", "good"),
             (Shelf::None, false) => ("URL", "URLs", "in the journal"),
             _ => ("body", "bodies", "good"),
-        };
-        notify(&summary_text(&summary, strange, words));
-        Ok(summary)
+        }
     }
 
     /// Passes on the record of each body in the journal, and of each failure in the pack.
