@@ -105,10 +105,9 @@ async fn program(
     let warned = screen.clone().filter(|_| !console.quiet);
     config.input.on_warning = warned.map(warn_above);
     // The server runs until this is dropped.
-    let _server = if demo {
-        Some(start_demo(&mut config, &console).await?)
-    } else {
-        None
+    let _server = match demo {
+        true => Some(start_demo(&mut config, &console).await?),
+        false => None,
     };
     if dry_run {
         let listed = fetchall::program::dry_run(config);

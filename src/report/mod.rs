@@ -52,7 +52,7 @@ use crate::model::{EngineEvent, Summary};
 pub use journal::JournalError;
 pub(crate) use journal::{Journal, JournalContents, JournalNotes, JournalReader, PastRecord};
 pub use pump::ReportError;
-pub(crate) use pump::{Pump, PumpEnd};
+pub(crate) use pump::{Pump, PumpEnd, RunningPump};
 
 // What only the program needs.
 #[cfg(feature = "cli")]

@@ -33,8 +33,10 @@ use crate::config::{Config, ReportOptions};
 use crate::engine::{self, DecoderBudget, Engine, RunClock, Shutdown};
 use crate::fetch::{FaultyTransport, HttpTransport, Transport, TransportError};
 use crate::input::{self, Batch};
-use crate::model::{EngineEvent, LiveStats, ReorderWindow, Sha256, Summary, start_thread};
-use crate::report::{JournalReader, Pump, Reporter};
+use crate::model::{
+    EndReason, EngineEvent, LiveStats, ReorderWindow, Sha256, Summary, start_thread,
+};
+use crate::report::{JournalReader, Pump, ReportError, Reporter};
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, DiscardStore, MemoryStore};
 
@@ -374,5 +376,35 @@ impl PreparedRun {
         };
         let early = ended_early(&self.shutdown, stop_after, stop);
         run_until_stopped(work, &self.shutdown, grace, early, abort).await
+    }
+}
+
+/// Returns the problem of results that cannot be reported.
+fn results_problem(source: std::io::Error) -> Problem {
+    Problem::from(ReportError {
+        what: "the results".to_owned(),
+        source,
+    })
+}
+
+/// Calls the callback of the caller with every record.
+fn add_records(pump: &mut Pump, options: &mut ReportOptions) {
+    if let Some(mut on_record) = options.on_record.take() {
+        let tap = EventTap(move |event: &EngineEvent| {
+            if let EngineEvent::Settled(settled) = event {
+                on_record(&settled.record);
+            }
+        });
+        pump.add("records", Box::new(tap));
+    }
+}
+
+/// Passes every event of a run to a closure.
+struct EventTap<F>(F);
+
+impl<F: FnMut(&EngineEvent) + Send> Reporter for EventTap<F> {
+    fn on_event(&mut self, event: &EngineEvent) -> std::io::Result<()> {
+        (self.0)(event);
+        Ok(())
     }
 }
