@@ -222,6 +222,7 @@ fn wrapped(line: &str, before: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn headings(mark: &str) -> Vec<&'static str> {
         PAGES
@@ -234,6 +235,19 @@ mod tests {
     fn every_kind_has_its_section_and_every_section_its_kind_in_the_same_order() {
         let kinds: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
         assert_eq!(headings("## "), kinds);
+    }
+
+    #[test]
+    fn every_kind_has_a_row_in_the_table_of_results() {
+        let docs = include_str!("../../docs/results.md");
+        let (_, table) = docs.split_once("| kind | meaning |").unwrap();
+        let (table, _) = table.split_once("\n\n").unwrap();
+        let cells = table.lines().filter_map(|row| row.split('|').nth(1));
+        let named: BTreeSet<_> = cells
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        let kinds: BTreeSet<_> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(named, kinds);
     }
 
     #[test]

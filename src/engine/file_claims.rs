@@ -37,8 +37,9 @@ pub(super) struct ClaimHolder {
 impl Claims {
     /// Whether this job has to claim its file.
     pub(super) fn applies_to(job: &Job) -> bool {
-        // Exactly the jobs from lists that can name files have line options.
-        job.options.is_some()
+        // All jobs from lists that can name files have line options, and a few others. A sitemap is
+        // read and not saved.
+        job.options.is_some() && job.sitemap().is_none()
     }
 
     /// Claims a file for a job. Equal lines share their file.

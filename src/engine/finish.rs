@@ -320,8 +320,7 @@ pub(super) async fn reject<T: Transport, S: BodyStore>(
     error: FetchError,
 ) {
     let wait = wait_after_rejection(&attempt, &error, &engine.retry, engine.options.seed);
-    let wait = wait.filter(|_| start_over(&mut attempt, &engine.options));
-    let Some(wait) = wait else {
+    let Some(wait) = wait.filter(|_| start_over(&mut attempt, &engine.options)) else {
         if has_mirror(&attempt, &error, &engine.options) {
             if engine.options.trace_attempts {
                 attempt.set_ready_at(engine.clock.since_start(now()));

@@ -1,5 +1,6 @@
-//! Sends one request and returns one raw response. No redirects, decoding, length check or
-//! stall clock: the engine does that, so simulated faults face the real checks.
+//! Sends one request and returns one raw response. The engine follows redirects and applies the
+//! decoder, the length check and the stall clock, which stand here, to whatever transport it has:
+//! so simulated faults face the real checks.
 
 mod chunk_repair;
 mod classify;

@@ -1,4 +1,4 @@
-//! Builds jobs from the fields of a line. Shared by all formats with more than a URL.
+//! Builds jobs from the fields of a line. Shared by all formats.
 
 use base64::Engine as _;
 use bytes::Bytes;

@@ -125,8 +125,8 @@ pub(crate) struct Attempt {
     pub number: u32,
     /// Whether this is a retry after a failed attempt.
     pub again: bool,
-    /// Set once an attempt was requeued. Boxed, because nearly no job that is only read ahead has
-    /// one.
+    /// What is known beyond the list's line: of earlier requests, and of the next one. Boxed, because
+    /// nearly no job that is only read ahead has any.
     history: Option<Box<AttemptHistory>>,
     /// Whether any attempt met a simulated fault.
     pub simulated: bool,
@@ -261,8 +261,8 @@ impl Attempt {
         }
     }
 
-    /// Resets the attempt to the URL of the list, or its mirror, with a fresh redirect chain: the last one may have
-    /// led to a mirror that is down, or to a signed URL that is valid only once.
+    /// Resets the attempt to the URL of the list, or its mirror, with a fresh redirect chain: the last
+    /// one may have led to a mirror that is down, or to a signed URL that is valid only once.
     pub(crate) fn restart(&mut self, method: Method, with_body: bool) {
         self.hop = None;
         self.set_method(method, with_body);

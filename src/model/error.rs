@@ -323,7 +323,7 @@ pub enum FetchError {
     Status {
         /// The status.
         status: StatusCode,
-        /// The delay that the server requested with `Retry-After`.
+        /// The delay that the server requested with `Retry-After` or rate limit headers.
         retry_after: Option<Duration>,
         /// Why the requested delay was not honoured.
         note: Option<GiveUpReason>,
@@ -502,7 +502,8 @@ impl FetchError {
         }
     }
 
-    /// Returns the delay that the server requested with `Retry-After`.
+    /// Returns the delay that the server requested with `Retry-After` or rate limit headers; nothing
+    /// for a host that was given up, which asked for it in an earlier response.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -536,14 +537,29 @@ impl FetchError {
     /// retried (RFC 9110 §9.2.2).
     #[must_use]
     pub fn is_before_request(&self) -> bool {
-        matches!(
-            self.kind(),
+        match self.kind() {
             ErrorKind::Dns
-                | ErrorKind::Refused
-                | ErrorKind::Unreachable
-                | ErrorKind::ConnectTimeout
-                | ErrorKind::Proxy
-        )
+            | ErrorKind::Refused
+            | ErrorKind::Unreachable
+            | ErrorKind::ConnectTimeout
+            | ErrorKind::Proxy => true,
+            ErrorKind::InvalidUrl
+            | ErrorKind::Tls
+            | ErrorKind::Timeout
+            | ErrorKind::Stalled
+            | ErrorKind::Reset
+            | ErrorKind::Truncated
+            | ErrorKind::Protocol
+            | ErrorKind::Redirect
+            | ErrorKind::Status
+            | ErrorKind::Decode
+            | ErrorKind::TooLarge
+            | ErrorKind::Checksum
+            | ErrorKind::ContentType
+            | ErrorKind::Conflict
+            | ErrorKind::Denied
+            | ErrorKind::Save => false,
+        }
     }
 }
 

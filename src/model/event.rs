@@ -98,8 +98,8 @@ impl SettledJob {
         self.json = OnceCell::new();
     }
 
-    /// Drops the raw line and the columns if they are heavy, so that reading can go on. Call it after the last
-    /// reporter has used it.
+    /// Drops the raw line and the columns if they are heavy, so that reading can go on. Call it after
+    /// the last reporter has used it.
     pub(crate) fn forget_heavy_line(&mut self) {
         if self.raw.take_if(|line| line.is_heavy()).is_some() {
             self.record.columns = None;

@@ -96,7 +96,7 @@ pub struct Record {
     /// The URL of the last response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_url: Option<String>,
-    /// Redirects followed.
+    /// Redirects followed by the last attempt: each retry starts at the URL of the list.
     pub redirects: u32,
     /// Number of the mirror that was used last, from 1; absent for the URL itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

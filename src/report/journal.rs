@@ -189,7 +189,8 @@ impl Journal {
         lock(&self.appender).append(PACK_MARK)
     }
 
-    /// Records as failed all responses beyond the ends of these packs, which were truncated. Otherwise a later run would mistake new records at the same offsets for them.
+    /// Records as failed all responses beyond the ends of these packs, which were truncated.
+    /// Otherwise a later run would mistake new records at the same offsets for them.
     ///
     /// # Errors
     /// If the journal cannot be read or written.

@@ -224,12 +224,9 @@ impl Fetcher {
         let (on_record, save) = sink.into_parts();
         let mut config = self.config(list, save);
         config.report.on_record = on_record;
-        // A pack holds the requests, too, which a transport keeps only for that.
+        // The transport at hand does not keep the requests that a pack holds.
         let transport = match config.save.pack.is_some() {
-            true => {
-                config.http.keep_requests = true;
-                Arc::new(super::transport(&config).map_err(Problem::from)?)
-            }
+            true => Arc::new(super::transport(&config).map_err(Problem::from)?),
             false => Arc::clone(&self.transport),
         };
         run_with_faults(

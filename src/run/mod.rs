@@ -122,7 +122,6 @@ async fn run_with_new_transport(
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
-    config.http.keep_requests |= config.save.pack.is_some();
     // Certificates may come from a pipe whose writer is late.
     let prepared = run_blocking(move || {
         let transport = transport(&config)?;
@@ -142,6 +141,8 @@ async fn run_with_new_transport(
 /// The transport of these options, with its connection pool.
 fn transport(config: &Config) -> Result<HttpTransport, TransportError> {
     let mut http = config.http.clone();
+    // A pack holds the requests, too.
+    http.keep_requests |= config.save.pack.is_some();
     if let Some(window) = config.engine.stall_timeout {
         // A dead connection must be detected before its requests run into the stall timeout.
         http.ping = http.ping.min(window / 3);

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_can_be_excluded_and_all_but_three_be_added() {
+    fn every_kind_can_be_excluded_and_all_but_four_be_added() {
         for kind in ErrorKind::ALL {
             assert_eq!(
                 rules(&format!("!{kind}")).find(*kind, Some(500)),

@@ -72,8 +72,8 @@ pub(crate) trait BodyStore: Send + Sync + 'static {
     /// Writes one body.
     type File: BodyWriter;
 
-    /// Starts a body, or continues the partial one of the writer `part`. With a `version`, the body is kept as a partial body if it is cut off; stores without
-    /// partial bodies do not ask for it.
+    /// Starts a body, or continues the partial one of the writer `part`. With a `version`, the body is
+    /// kept as a partial body if it is cut off; stores without partial bodies do not ask for it.
     fn create(
         &self,
         attempt: &Attempt,

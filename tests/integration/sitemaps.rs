@@ -314,3 +314,25 @@ fn a_run_that_ends_while_a_sitemap_is_awaited_does_not_say_that_the_list_is_empt
         done.stderr
     );
 }
+
+/// A sitemap is read, not saved: it takes no file from a URL that was saved under its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_the_name_of_a_sitemap_stays_that_of_its_url() {
+    let server = server().await;
+    let at = |path: &str| format!("{}{path}", server.uri());
+    mount(&server, "/sitemap.xml", page(sitemap(&[at("/1")])), 2).await;
+    let out = Out::new();
+    let saved = out.run().args(["--retries=0"]).arg(at("/sitemap.xml"));
+    let file = saved.expect_exit(0).record().file.clone().unwrap();
+    fs::remove_dir_all(out.path()).unwrap();
+    let line = format!("{{\"url\":\"{}\",\"file\":\"{file}\"}}\n", at("/page"));
+    let list = || {
+        let run = out.run().args(["--input-format=jsonl", "--retries=0"]);
+        run.stdin(line.clone()).expect_exit(0)
+    };
+    list();
+    let read = out.run().args(["--input-format=sitemap", "--retries=0"]);
+    let read = read.arg(at("/sitemap.xml")).expect_exit(0);
+    assert_eq!(read.record().url, at("/1"));
+    assert_eq!(list().skipped(), 1);
+}
