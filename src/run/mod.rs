@@ -117,7 +117,7 @@ type ExtraReporter = (&'static str, Box<dyn Reporter>);
 /// Makes the transport, with its connection pool, and runs with it.
 #[cfg(feature = "cli")]
 async fn run_with_new_transport(
-    mut config: Config,
+    config: Config,
     extra: Vec<ExtraReporter>,
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
