@@ -15,8 +15,8 @@ use super::request::{begin_mirror, digest_of, start_over};
 use super::{Engine, archive_only, host_feedback, record};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, BodyHashes, Feedback, FetchError, Job, RedirectProblem, SavedBody, SendMode,
-    TraceOutcome, deadline_after, format_duration, now,
+    Attempt, BodyHashes, Feedback, FetchError, HostVerdict, Job, RedirectProblem, SavedBody,
+    SendMode, TraceOutcome, deadline_after, format_duration, now,
 };
 use crate::report::PastRecord;
 use crate::schedule::Lease;
@@ -32,7 +32,12 @@ pub(super) async fn finish<T: Transport, S: BodyStore>(
 ) {
     let longest = engine.retry.retry_after_max;
     let head = ended.head.as_ref();
-    let feedback = host_feedback::feedback(&ended.wire, head, &result, longest);
+    let mut feedback = host_feedback::feedback(&ended.wire, head, &result, longest);
+    if let (HostVerdict::Throttled { .. }, Some(host)) = (&feedback.verdict, lease.start())
+        && ended.add_rejection(host.accepted)
+    {
+        feedback = Feedback::from_verdict(HostVerdict::Inconclusive);
+    }
     let result = result.and_then(|outcome| check_url_budget(engine, outcome));
     let context = StepContext {
         ended: &ended,

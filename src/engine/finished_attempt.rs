@@ -68,6 +68,15 @@ impl FinishedAttempt {
         self.attempt.history_mut(self.wire.started())
     }
 
+    /// Adds its rejection by a host that had accepted so many requests when it started. Returns
+    /// whether that concerns this URL alone.
+    pub(super) fn add_rejection(&mut self, accepted: u32) -> bool {
+        let number = self.attempt.number;
+        let history = self.attempt.history_mut(self.wire.started());
+        history.rejections.add(number, accepted);
+        history.rejections.concern_one_url()
+    }
+
     /// Records the timing of this attempt.
     pub(super) fn record_trace(&mut self, outcome: TraceOutcome, end: Instant, clock: &RunClock) {
         let wire = &self.wire;

@@ -203,6 +203,7 @@ fn failure_context<'a>(
         throttles: 0,
         throttles_with_503: false,
         is_throttled: false,
+        concerns_one_url: history.rejections.concern_one_url(),
         waited: history.waited,
         jitter: jitter(seed, attempt),
     }

@@ -47,6 +47,40 @@ pub(crate) enum SendMode {
     Unended,
 }
 
+/// Rejections of one job, compared with what its host accepted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rejections {
+    /// How often it was rejected again although other requests had been accepted in between.
+    repeated: u32,
+    /// What the host had accepted when the last rejected attempt started.
+    accepted: u32,
+    /// The number of that attempt; 0 if there was none.
+    attempt: u32,
+}
+
+impl Rejections {
+    /// Repeated rejections from which on they concern this URL alone: whoever else asks is served.
+    const OWN: u32 = 3;
+
+    /// Adds the rejection of an attempt that started when the host had accepted so many requests.
+    pub(crate) fn add(&mut self, attempt: u32, accepted: u32) {
+        // Redirects of this job may be among the accepted ones.
+        let own = attempt.saturating_sub(self.attempt).saturating_sub(1);
+        let is_repeated = self.attempt > 0 && accepted.saturating_sub(self.accepted) > own;
+        *self = Self {
+            repeated: self.repeated + u32::from(is_repeated),
+            accepted,
+            attempt,
+        };
+    }
+
+    /// Whether they say nothing about other URLs of the host.
+    #[must_use]
+    pub(crate) const fn concern_one_url(self) -> bool {
+        self.repeated >= Self::OWN
+    }
+}
+
 /// What the earlier attempts of a job have used up.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AttemptHistory {
@@ -56,6 +90,8 @@ pub(crate) struct AttemptHistory {
     pub retries_used: u32,
     /// Waits for a host on hold; these use up no retry.
     pub holds: u32,
+    /// Rejections by a host that throttles.
+    pub rejections: Rejections,
     /// Free resends of the current attempt: the server had not processed the request.
     pub resends: u32,
     /// Free resends of the job, all attempts together.
@@ -90,6 +126,11 @@ static NO_HISTORY: AttemptHistory = AttemptHistory {
     mirror: 0,
     retries_used: 0,
     holds: 0,
+    rejections: Rejections {
+        repeated: 0,
+        accepted: 0,
+        attempt: 0,
+    },
     resends: 0,
     total_resends: 0,
     is_unended: false,
@@ -418,6 +459,35 @@ mod tests {
             })),
             ..attempt.clone()
         }
+    }
+
+    #[test]
+    fn a_url_is_rejected_alone_if_others_are_accepted_each_time() {
+        let rejected = |starts: &[(u32, u32)]| {
+            let mut rejections = Rejections::default();
+            for (attempt, accepted) in starts {
+                rejections.add(*attempt, *accepted);
+            }
+            rejections.concern_one_url()
+        };
+        assert!(rejected(&[(1, 0), (2, 5), (3, 9), (4, 10)]));
+        assert!(!rejected(&[(1, 0), (2, 5), (3, 9)]), "that may be bad luck");
+        assert!(
+            !rejected(&[(1, 0), (2, 0), (3, 0), (4, 0), (5, 0)]),
+            "all wait"
+        );
+        assert!(
+            !rejected(&[(2, 1), (4, 2), (6, 3), (8, 4)]),
+            "its own redirects"
+        );
+        assert!(
+            rejected(&[(2, 1), (4, 3), (6, 5), (8, 7), (9, 7)]),
+            "and others"
+        );
+        assert!(
+            !rejected(&[(1, 9), (2, 0), (3, 1), (4, 2)]),
+            "a host forgotten in between"
+        );
     }
 
     #[test]

@@ -50,6 +50,8 @@ mod wake_pacer;
 mod wire_state;
 
 pub(crate) use archive_only::{ArchiveOnlyBody, MAX_ARCHIVE_ONLY_BYTES, Truncation};
+#[cfg(test)]
+pub(crate) use attempt::Rejections;
 pub(crate) use attempt::{Attempt, AttemptHistory, Hop, SendMode};
 pub(crate) use budget::{LineBudget, RawLine};
 pub use columns::Columns;

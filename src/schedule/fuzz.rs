@@ -38,6 +38,7 @@ fn check_wait(delay: Duration, number: u64) -> Result<(), String> {
         throttles: (number % 64) as u32,
         throttles_with_503: number & 2 == 2,
         is_throttled: number & 4 == 4,
+        concerns_one_url: false,
         waited: Duration::from_secs(number % 2000),
         jitter: (number % 100) as f64 / 100.0,
     };

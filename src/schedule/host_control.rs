@@ -108,6 +108,8 @@ pub(crate) struct StartSnapshot {
     pub throttles_with_503: bool,
     /// Whether the host had not been connected yet.
     pub cold: bool,
+    /// Requests that it had accepted.
+    pub accepted: u32,
     epoch: u32,
 }
 
@@ -123,6 +125,8 @@ pub(super) struct HostControl {
     tally: Tally,
     /// Consecutive throttled rounds, less two for each accepted request since.
     throttles: u32,
+    /// Accepted requests in all.
+    accepted: u32,
     /// Total of its holds since the last accepted request.
     held: Duration,
     /// Whether a connection has succeeded. Before that, one request goes alone: the others can
@@ -146,6 +150,7 @@ impl HostControl {
             trial: Trial::default(),
             tally: Tally::new(now),
             throttles: 0,
+            accepted: 0,
             held: Duration::ZERO,
             warm: false,
             pace_cut: None,
@@ -214,6 +219,7 @@ impl HostControl {
             },
             throttles_with_503: self.trial.is_confirmed(),
             cold: !self.warm,
+            accepted: self.accepted,
             epoch: self.limit.epoch(),
         }
     }
@@ -236,6 +242,7 @@ impl HostControl {
             HostVerdict::Inconclusive => {}
             HostVerdict::Answered => {
                 self.throttles = self.throttles.saturating_sub(2);
+                self.accepted = self.accepted.wrapping_add(1);
                 self.held = Duration::ZERO;
                 self.tally.add(now);
                 self.record_response(end, true, changes);

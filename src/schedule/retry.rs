@@ -66,6 +66,8 @@ pub struct FailureContext<'a> {
     pub throttles_with_503: bool,
     /// Whether the server throttled below HTTP (ENHANCE_YOUR_CALM), which counts as a 429.
     pub is_throttled: bool,
+    /// Whether only this URL is rejected, while the host serves others.
+    pub concerns_one_url: bool,
     /// Time that the job has waited so far.
     pub waited: Duration,
     /// Position of the backoff within its range, in 0..1.
@@ -119,6 +121,9 @@ impl RetryPolicy {
             };
         }
         match (status, error.retry_after()) {
+            (Some(429 | 503 | 403), Some(delay)) if context.concerns_one_url => {
+                return self.wait_alone(delay, context);
+            }
             (Some(429 | 503), Some(delay)) => return self.honour_delay(delay, context),
             (Some(403), Some(delay)) if context.idempotent => {
                 return self.honour_delay(delay, context);
@@ -138,6 +143,9 @@ impl RetryPolicy {
         };
         let has_retry = context.retries_used < self.retries_for(error);
         let (wait, decision): (_, fn(Duration) -> RetryDecision) = match status {
+            Some(429) if context.concerns_one_url => {
+                return self.wait_alone(Duration::ZERO, context);
+            }
             Some(429) if context.throttles < FREE_THROTTLES && context.holds < FREE_HOLDS => {
                 (self.hold(context.throttles, context), RetryDecision::Hold)
             }
@@ -221,6 +229,16 @@ impl RetryPolicy {
         }
     }
 
+    /// Honours the delay of a rejection that does not concern the host's other URLs. It uses up a
+    /// retry, as any failure of this URL.
+    fn wait_alone(&self, delay: Duration, context: &FailureContext<'_>) -> RetryDecision {
+        if context.retries_used >= self.retries_for(context.error) {
+            return RetryDecision::GiveUp { note: None };
+        }
+        let wait = delay.max(self.hold(context.retries_used, context));
+        self.within(delay, wait, context, RetryDecision::Retry)
+    }
+
     fn wait_at_least(&self, delay: Duration, context: &FailureContext<'_>) -> RetryDecision {
         let wait = delay.max(self.retry_wait(context));
         self.within(delay, wait, context, RetryDecision::Retry)
@@ -279,6 +297,7 @@ mod tests {
             throttles: 0,
             throttles_with_503: false,
             is_throttled: false,
+            concerns_one_url: false,
             waited: Duration::ZERO,
             jitter: 1.0,
         }
@@ -690,6 +709,20 @@ mod tests {
             RetryDecision::BackOff(ms(500)),
             "it may be only this URL"
         );
+        // The host serves its other URLs: it is only this one.
+        for (code, delay, wait) in [
+            (429, None, ms(500)),
+            (503, Some(3), ms(3000)),
+            (403, Some(3), ms(3000)),
+        ] {
+            let error = status(code, delay);
+            let mut context = first(&error);
+            (context.concerns_one_url, context.jitter) = (true, 1.0);
+            let decision = super::tests::decide(&context);
+            assert_eq!(decision, RetryDecision::Retry(wait), "{code}");
+            context.retries_used = 3;
+            assert_eq!(super::tests::decide(&context), GIVE_UP, "{code}");
+        }
         // A 503 may concern only this URL.
         assert_eq!(decide(503, 0, 0, 0.0), RetryDecision::Retry(ms(0)));
         assert_eq!(decide(503, 6, 1, 0.0), RetryDecision::BackOff(ms(250)));
@@ -713,7 +746,7 @@ mod tests {
             let policy = RetryPolicy { retries: 300, rules, ..RetryPolicy::default() };
             let context = FailureContext {
                 error: &error, idempotent: true, retries_used: used, holds: 0, throttles, throttles_with_503: false, is_throttled: false,
-                waited: Duration::from_secs(waited), jitter,
+                concerns_one_url: false, waited: Duration::from_secs(waited), jitter,
             };
             match policy.decide(&context) {
                 RetryDecision::Retry(wait) => {

@@ -13,7 +13,7 @@ use super::host_control::HostPolicy;
 use super::limit::PerHostLimit;
 use super::queue::{FairQueue, Ticket, Turn};
 use super::retry::{FailureContext, RetryDecision, RetryPolicy};
-use crate::model::{Feedback, FetchError, HostVerdict};
+use crate::model::{Feedback, FetchError, HostVerdict, Rejections};
 
 /// The response of a server to one request. `latency` in seconds.
 struct SimulatedReply {
@@ -56,6 +56,8 @@ struct SimulationResult {
 struct SimulatedJob {
     retries_used: u32,
     holds: u32,
+    rejections: Rejections,
+    attempt: u32,
     waited: Duration,
 }
 
@@ -89,6 +91,8 @@ impl Simulation {
             let job = SimulatedJob {
                 retries_used: 0,
                 holds: 0,
+                rejections: Rejections::default(),
+                attempt: 0,
                 waited: Duration::ZERO,
             };
             queue.push(host, job, zero);
@@ -179,22 +183,30 @@ impl Simulation {
             note: None,
         };
         let mut job = ended.job;
+        job.attempt += 1;
+        let start = ended.ticket.start;
+        job.rejections.add(job.attempt, start.accepted);
+        let concerns_one_url = job.rejections.concern_one_url();
         let decision = self.retry.decide(&FailureContext {
             error: &error,
             idempotent: true,
             retries_used: job.retries_used,
             holds: job.holds,
-            throttles: ended.ticket.start.throttles,
-            throttles_with_503: ended.ticket.start.throttles_with_503,
+            throttles: start.throttles,
+            throttles_with_503: start.throttles_with_503,
             is_throttled: false,
+            concerns_one_url,
             waited: job.waited,
             jitter,
         });
         let mut feedback = Feedback {
             latency,
-            ..Feedback::from_verdict(HostVerdict::Throttled {
-                is_rate_limit: status == 429 || retry_after.is_some(),
-                error,
+            ..Feedback::from_verdict(match concerns_one_url {
+                true => HostVerdict::Inconclusive,
+                false => HostVerdict::Throttled {
+                    is_rate_limit: status == 429 || retry_after.is_some(),
+                    error,
+                },
             })
         };
         let wait = match decision {

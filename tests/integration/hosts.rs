@@ -428,6 +428,28 @@ fn a_host_that_says_when_is_held_for_the_others_too_when_the_refused_url_is_give
     assert!(span(&times) >= Duration::from_millis(990));
 }
 
+/// Its `Retry-After` holds the host at first. When the others are served each time, it waits alone,
+/// and is given up like any URL that fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_url_that_asks_to_wait_for_ever_does_not_slow_the_others_down() {
+    let server = MockServer::start().await;
+    let busy = status(503).insert_header("Retry-After", "1");
+    get("/0")
+        .respond_with(busy)
+        .expect(1..=8)
+        .mount(&server)
+        .await;
+    let slow = status(200).set_delay(Duration::from_millis(20));
+    let others = Mock::given(any()).respond_with(slow);
+    others.expect(399).mount(&server).await;
+    let run = Run::new().args(["--retries=1", "--per-host=2"]);
+    let done = go(run.urls(many_of(&server, 400)), 1);
+    let fetched = done.records.iter().filter(|record| record.ok).count();
+    assert_eq!(fetched, 399);
+    let error = done.of("/0").error.as_ref().unwrap();
+    assert_eq!(error.message, "503 Service Unavailable");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_url_that_is_refused_for_ever_does_not_hold_the_others_up() {
     let server = MockServer::start().await;
