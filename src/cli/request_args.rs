@@ -31,8 +31,8 @@ pub(crate) struct RequestArgs {
     pub data: Option<String>,
     /// Request header 'Name: value', or @FILE.
     ///
-    /// Can be given several times. @FILE has one header per line; blank lines and lines that start
-    /// with # are skipped. Other users of the machine can see a command line, but not a file that
+    /// Can be given several times. Sent to every host of the list. @FILE has one header per line;
+    /// blank lines and lines that start with # are skipped. Other users of the machine can see a command line, but not a file that
     /// only you can read. Content-Length and Transfer-Encoding follow from the body and cannot be
     /// set.
     #[arg(

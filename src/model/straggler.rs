@@ -31,8 +31,10 @@ pub(crate) enum StragglerPhase {
     Body(Duration),
     /// Retried at this time.
     Parked(Instant),
-    /// Waiting until its host accepts another request.
+    /// Waiting for its turn.
     Queued,
+    /// Nothing is sent to its host before this time: it is on hold, or slowed down.
+    HostWaits(Instant),
 }
 
 impl StragglerPhase {
@@ -52,14 +54,14 @@ impl StragglerPhase {
     pub(crate) fn text(self, now: Instant) -> String {
         // Whole seconds: fractions would only flicker.
         let seconds = |time: Duration| format_duration(Duration::from_secs(time.as_secs()));
+        let left =
+            |until: Instant| until.saturating_duration_since(now) + Duration::from_millis(999);
         match self {
             Self::Connecting(time) => format!("connecting for {}", seconds(time)),
             Self::Waiting(time) => format!("no response for {}", seconds(time)),
             Self::Body(time) => format!("receiving for {}", seconds(time)),
-            Self::Parked(until) => {
-                let left = until.saturating_duration_since(now) + Duration::from_millis(999);
-                format!("retry in {}", seconds(left))
-            }
+            Self::Parked(until) => format!("retry in {}", seconds(left(until))),
+            Self::HostWaits(until) => format!("host waits {}", seconds(left(until))),
             Self::Queued => "queued".to_owned(),
         }
     }
@@ -115,6 +117,12 @@ mod tests {
             "http://a/x: retry in 5s"
         );
         assert_eq!(line(StragglerPhase::Queued), "http://a/x: queued");
+        assert_eq!(
+            line(StragglerPhase::HostWaits(
+                now + Duration::from_millis(13_001)
+            )),
+            "http://a/x: host waits 14s"
+        );
     }
 
     #[test]

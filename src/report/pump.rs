@@ -192,6 +192,7 @@ impl Pump {
         self.record_error(result);
         if let (None, EngineEvent::Settled(settled)) = (&self.end.error, &event) {
             self.end.summary.count(&settled.outcome);
+            self.end.summary.simulated += u64::from(settled.record.simulated);
             self.end.summary.count_change(settled.record.change);
         }
         if let EngineEvent::Settled(settled) = &mut event

@@ -30,22 +30,7 @@ pub(super) fn kinds(failures: impl Iterator<Item = (ErrorKind, u64)>) -> String 
 /// ended early.
 #[must_use]
 pub fn render(summary: &Summary, end_text: fn(EndReason) -> String) -> String {
-    let noun = if summary.input == 1 { "URL" } else { "URLs" };
-    let mut text = format!(
-        "{} {noun}: {} fetched",
-        count(summary.input),
-        count(summary.fetched)
-    );
-    for (n, name) in [
-        (summary.failed, "failed"),
-        (summary.skipped, "skipped"),
-        (summary.left, "left"),
-    ] {
-        if n > 0 || name == "failed" {
-            // Writing to a String cannot fail; the same goes for every `let _` here.
-            let _ = write!(text, ", {} {name}", count(n));
-        }
-    }
+    let mut text = counts(summary);
     if !summary.list_ended {
         text.push_str("; input not fully read");
     }
@@ -77,9 +62,37 @@ pub fn render(summary: &Summary, end_text: fn(EndReason) -> String) -> String {
         };
         let _ = write!(text, ", {} {noun}", count(summary.retries));
     }
+    if summary.simulated > 0 {
+        let _ = write!(
+            text,
+            "; {} with simulated failures",
+            count(summary.simulated)
+        );
+    }
     if let Some(speedup) = speedup(summary) {
         let sequential = format_duration(summary.sequential);
         let _ = write!(text, "; sequentially {sequential}: {speedup}");
+    }
+    text
+}
+
+/// Formats what became of the URLs: `5 URLs: 4 fetched, 1 failed`.
+fn counts(summary: &Summary) -> String {
+    let noun = if summary.input == 1 { "URL" } else { "URLs" };
+    let mut text = format!(
+        "{} {noun}: {} fetched",
+        count(summary.input),
+        count(summary.fetched)
+    );
+    for (n, name) in [
+        (summary.failed, "failed"),
+        (summary.skipped, "skipped"),
+        (summary.left, "left"),
+    ] {
+        if n > 0 || name == "failed" {
+            // Writing to a String cannot fail; the same goes for every `let _` here.
+            let _ = write!(text, ", {} {name}", count(n));
+        }
     }
     text
 }

@@ -32,9 +32,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::model::{
-    Attempt, FetchError, HostKey, LiveStats, Straggler, StragglerPhase, deadline_after, now,
-};
+use crate::model::{Attempt, FetchError, HostKey, LiveStats, Straggler, deadline_after, now};
 
 use circuit_breaker::ProbePolicy;
 use host_change::HostChange;
@@ -205,7 +203,7 @@ impl Scheduler {
         self.live.set_active_hosts(state.queue.active_hosts());
         self.live.set_running(state.queue.running());
         if state.queue.is_tail() {
-            self.live.set_waiting(|| stragglers(&state.queue));
+            self.live.set_waiting(|| stragglers(&state.queue, now));
         }
         drop(state);
         publish_holds(&self.live, &changes, now);
@@ -401,10 +399,10 @@ fn rules(options: &ScheduleOptions, retry: &RetryPolicy, total: NonZeroUsize) ->
     }
 }
 
-fn stragglers(queue: &FairQueue<Box<Attempt>>) -> Vec<Straggler> {
-    let waiting = queue.waiting().map(|(attempt, until)| Straggler {
+fn stragglers(queue: &FairQueue<Box<Attempt>>, now: Instant) -> Vec<Straggler> {
+    let waiting = queue.waiting(now).map(|(attempt, phase)| Straggler {
         url: attempt.url().as_str().to_owned(),
-        phase: until.map_or(StragglerPhase::Queued, StragglerPhase::Parked),
+        phase,
     });
     waiting.collect()
 }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::model::{Feedback, FetchError, HostKey, MAX_STRAGGLERS};
+use crate::model::{Feedback, FetchError, HostKey, MAX_STRAGGLERS, StragglerPhase};
 
 use super::host_change::HostChange;
 use super::host_control::{
@@ -189,14 +189,22 @@ impl<T> FairQueue<T> {
         self.ended && self.len() <= MAX_STRAGGLERS
     }
 
-    /// Returns the items that are not running; parked ones with the time they wait for.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (&T, Option<Instant>)> {
+    /// Returns the items that are not running, with what they wait for.
+    pub(super) fn waiting(&self, now: Instant) -> impl Iterator<Item = (&T, StragglerPhase)> {
         let hosts = self.hosts.iter().flatten();
-        let queued = hosts.flat_map(|host| host.returned.iter().chain(&host.fresh));
+        let queued = hosts.flat_map(move |host| {
+            let until = host
+                .control
+                .as_ref()
+                .and_then(|host| host.earliest_start(now));
+            let phase = until.map_or(StragglerPhase::Queued, StragglerPhase::HostWaits);
+            let items = host.returned.iter().chain(&host.fresh);
+            items.map(move |item| (item, phase))
+        });
         let parked = self.timers.items();
         parked
-            .map(|(item, at)| (item, Some(at)))
-            .chain(queued.map(|item| (item, None)))
+            .map(|(item, at)| (item, StragglerPhase::Parked(at)))
+            .chain(queued)
     }
 
     /// Returns the thread for which [`next`](Self::next) may have work now. An estimate: only
