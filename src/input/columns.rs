@@ -45,6 +45,11 @@ pub(super) struct ColumnRules {
 }
 
 impl ColumnRules {
+    /// Whether a column was named.
+    pub(super) fn is_set(&self) -> bool {
+        self.url.is_some() || !self.keep.is_empty()
+    }
+
     /// Whether the record repeats this column.
     pub(super) fn keeps(&self, name: &str) -> bool {
         self.keep.iter().any(|kept| {

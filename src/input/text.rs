@@ -15,17 +15,21 @@ use crate::model::{EntryGuard, Hint, InputPosition, ListEntry, PartForm};
 /// (RFC 9110 §4.1 recommends support for at least 8000 octets).
 const MAX_LINE_BYTES: usize = 64 * 1024;
 
+const NO_COLUMNS: &str = "read as text, which has no columns to choose; the input format of a table is csv, tsv or jsonl";
+
 /// A text list.
 pub(super) struct TextList {
     lines: LineReader,
     rules: ListRules,
     parser: UrlParser,
+    warning: Option<String>,
 }
 
 impl TextList {
     pub(super) fn new(stream: InputStream, end: LineEnd, rules: ListRules) -> Self {
         Self {
             lines: LineReader::new(stream, end, MAX_LINE_BYTES).keeping_source(rules.keeps_source),
+            warning: rules.columns.is_set().then(|| NO_COLUMNS.to_owned()),
             rules,
             parser: UrlParser::default(),
         }
@@ -47,6 +51,10 @@ impl InputList for TextList {
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
         Ok(self.lines.step()?.map(drop))
+    }
+
+    fn take_warning(&mut self) -> Option<String> {
+        self.warning.take()
     }
 
     fn source(&self) -> &[u8] {

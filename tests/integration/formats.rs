@@ -392,3 +392,22 @@ fn a_template_without_a_field_is_a_warning() {
     let done = run("%{URL}").expect_exit(2);
     insta::assert_snapshot!("field_in_capitals", done.stderr);
 }
+
+/// A table on stdin is text unless its format is given.
+#[test]
+fn columns_of_a_text_list_are_warned_of() {
+    for named in ["--url-column=link", "--keep-columns=id"] {
+        let run = |format: &str| {
+            let run = Run::new().args([named, format, "--retries=0"]);
+            run.stdin("id,link,url\n1,http://127.0.0.1:1/a,http://127.0.0.1:1/b\n")
+                .expect_exit(1)
+        };
+        let told = run("--input-format=auto").stderr;
+        assert!(
+            told.contains("-: read as text, which has no columns"),
+            "{told}"
+        );
+        let told = run("--input-format=csv").stderr;
+        assert!(!told.contains("no columns"), "{told}");
+    }
+}
