@@ -210,7 +210,11 @@ impl ProgressRenderer {
         snapshot.rate = self.settled.rate();
         snapshot.byte_rate = self.bytes.rate();
         let remaining = snapshot.remaining();
-        snapshot.left = remaining.and_then(|left| self.left.show(now, left, &self.progress));
+        // While the last jobs only wait, the rate so far says nothing about them: they are shown with
+        // what they wait for.
+        let only_waits = snapshot.in_flight == 0 && !snapshot.stragglers.is_empty();
+        let left = remaining.and_then(|left| self.left.show(now, left, &self.progress));
+        snapshot.left = left.filter(|_| !only_waits);
         let Some(bar) = &self.screen.bar else {
             // A closed stderr must not end the run.
             let _ = writeln!(io::stderr(), "{}", snapshot.line());
