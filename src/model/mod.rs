@@ -66,7 +66,9 @@ pub(crate) use feedback::{Feedback, HostVerdict};
 pub use give_up::{GiveUpOption, GiveUpReason};
 pub use hint::Hint;
 pub(crate) use http_date::parse_http_date;
-pub(crate) use inner_url::{mask_inner_passwords, may_hold_userinfo, word_holds_password};
+pub(crate) use inner_url::{
+    mask_inner_passwords, mask_urls, may_hold_userinfo, word_holds_password,
+};
 pub(crate) use input_position::InputPosition;
 pub use job::Credentials;
 pub(crate) use job::{HostKey, InvalidLine, Job, LineOptions, ListEntry, Mirror, is_same_origin};
