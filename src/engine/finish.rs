@@ -30,6 +30,11 @@ pub(super) async fn finish<T: Transport, S: BodyStore>(
     part: Option<Box<S::File>>,
     result: Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FetchError>,
 ) {
+    if let Err(error) = &result
+        && ended.blames_address(error)
+    {
+        engine.transport.avoid_address(&ended.attempt, &ended.wire);
+    }
     let longest = engine.retry.retry_after_max;
     let head = ended.head.as_ref();
     let mut feedback = host_feedback::feedback(&ended.wire, head, &result, longest);
@@ -129,11 +134,13 @@ impl<T, S> AttemptEnd<'_, T, S> {
     fn park_retry(mut self, retry: &DelayedRetry) {
         let (engine, ended) = (self.engine, &mut self.ended);
         let (error, wait) = (&retry.error, retry.wait);
+        let http2_failed = ended.failed_over_http2(error);
         let end = now();
         let until = deadline_after(end, wait);
         let history = ended.close_attempt(engine, TraceOutcome::Failed(error.kind()), end, until);
         history.retries_used += u32::from(retry.is_counted);
         history.holds += u32::from(!retry.is_counted);
+        history.http2_failures += u32::from(http2_failed);
         history.resends = 0;
         history.waited = history.waited.saturating_add(wait);
         let attempt = &mut ended.attempt;

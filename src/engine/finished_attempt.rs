@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::Version;
+
 use super::{Engine, RunClock};
 use crate::model::{
-    ArchiveOnlyBody, Attempt, AttemptHistory, AttemptTrace, ResponseHead, TraceOutcome,
-    Unprocessed, WireState, add_trace, now,
+    ArchiveOnlyBody, Attempt, AttemptHistory, AttemptTrace, ErrorKind, FetchError, ResponseHead,
+    TraceOutcome, Unprocessed, WireState, add_trace, now,
 };
 
 /// An attempt that ended, with what was observed of it.
@@ -30,6 +32,25 @@ impl FinishedAttempt {
             archive_only: None,
             wire: Arc::clone(&self.wire),
         }
+    }
+
+    /// Whether HTTP/2 failed: the server ended the connection or the stream early.
+    pub(super) fn failed_over_http2(&self, error: &FetchError) -> bool {
+        let head = self.head.as_ref();
+        let over_http2 = head.map_or(self.wire.failed_over_http2(), |head| {
+            head.version == Version::HTTP_2
+        });
+        let ended_early = matches!(error.kind(), ErrorKind::Reset | ErrorKind::Truncated);
+        over_http2 && ended_early && !self.wire.is_throttled() && !self.wire.is_simulated()
+    }
+
+    /// Whether another address of the host may do better than the one that was asked.
+    pub(super) fn blames_address(&self, error: &FetchError) -> bool {
+        let is_broken = matches!(
+            error.kind(),
+            ErrorKind::Timeout | ErrorKind::Stalled | ErrorKind::Reset | ErrorKind::Truncated
+        );
+        is_broken && self.wire.unheard().is_none() && !self.wire.is_simulated()
     }
 
     /// Closes this attempt; the job's next request may start now.

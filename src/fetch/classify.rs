@@ -8,7 +8,8 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use hyper_util::client::legacy::connect::HttpInfo;
+use hyper_util::client::legacy::Error as ClientError;
+use hyper_util::client::legacy::connect::{Connected, HttpInfo};
 
 use super::clock::ConnectTimedOut;
 use super::connection_info::http_info;
@@ -90,16 +91,23 @@ pub(super) fn connection_died(error: &(dyn Error + 'static)) -> bool {
 
 /// Returns the addresses of the connection on which a request failed.
 pub(super) fn connection_of(error: &(dyn Error + 'static)) -> Option<HttpInfo> {
-    let mut clients = ErrorChain::of(error)
-        .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>());
-    clients.find_map(|client| http_info(client.connect_info()?))
+    client_errors(error).find_map(|client| http_info(client.connect_info()?))
+}
+
+/// Whether a request failed on a connection for which HTTP/2 was negotiated. The error itself may be
+/// of that connection's socket alone.
+pub(super) fn was_over_http2(error: &(dyn Error + 'static)) -> bool {
+    let mut connections = client_errors(error).filter_map(ClientError::connect_info);
+    connections.any(Connected::is_negotiated_h2)
 }
 
 /// Whether a request failed before it had a connection.
 pub(super) fn is_connect(error: &(dyn Error + 'static)) -> bool {
-    ErrorChain::of(error)
-        .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>())
-        .any(hyper_util::client::legacy::Error::is_connect)
+    client_errors(error).any(ClientError::is_connect)
+}
+
+fn client_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a ClientError> {
+    ErrorChain::of(error).filter_map(|link| link.downcast_ref())
 }
 
 /// Whether the connector gave up on an address because its share of the timeout had passed.
@@ -193,9 +201,8 @@ pub(super) fn is_broken_trailer(error: &(dyn Error + 'static)) -> bool {
 /// Classifies a chain without any error of a known type, by the phase alone.
 fn unknown(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase) -> FetchError {
     // The text of the clients' own errors is of no use: "error sending request for url (...)".
-    let is_client = |link: &&(dyn Error + 'static)| {
-        link.is::<reqwest::Error>() || link.is::<hyper_util::client::legacy::Error>()
-    };
+    let is_client =
+        |link: &&(dyn Error + 'static)| link.is::<reqwest::Error>() || link.is::<ClientError>();
     let below = ErrorChain::of(&*error).find(|link| !is_client(link));
     let text = chain_text(below.unwrap_or(&*error));
     let cause = Cause::new(text, error);

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::classify::is_out_of_time;
 use super::clock::{self, ConnectTimedOut};
-use super::connection_info::{BoxError, http_info, local_port};
+use super::connection_info::{BoxError, http_info};
 use super::dns::{AddressOffers, OFFERS, Resolver};
 use super::fd_budget::{FdBudget, FdPermit};
 use super::tunnel::proxy_of_route;
@@ -221,9 +221,9 @@ where
             // `connect_ended` is called after a failure, too: the request may be in flight on
             // another connection that became free, and its response timeout has to run then.
             if let (Some(call), Ok(connection)) = (&call, &connected)
-                && let Some(port) = local_port(&connection.connected())
+                && let Some(info) = http_info(&connection.connected())
             {
-                call.wire.mark_made(port);
+                call.wire.mark_made(info.local_addr(), info.remote_addr());
             }
             connect_ended(call, connected.is_ok());
             connected

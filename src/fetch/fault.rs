@@ -154,6 +154,10 @@ impl<T: Transport> Transport for FaultyTransport<T> {
             Fault::Timeout => pending().await,
         }
     }
+
+    fn avoid_address(&self, attempt: &Attempt, wire: &WireState) {
+        self.inner.avoid_address(attempt, wire);
+    }
 }
 
 fn expired_certificate() -> FetchError {

@@ -15,8 +15,8 @@ use url::Url;
 
 use super::classify::{
     FailurePhase, classify_shared, connection_died, connection_of, is_broken_head,
-    is_broken_tunnel, is_connect, is_http2, refuses_http1, wants_http1, was_overwhelmed,
-    was_throttled, was_turned_away,
+    is_broken_tunnel, is_connect, is_http2, refuses_http1, wants_http1, was_over_http2,
+    was_overwhelmed, was_throttled, was_turned_away,
 };
 use super::client_certificate;
 use super::client_rotation::{ClientVariant, RotatingClient};
@@ -41,6 +41,10 @@ const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
 
 /// The default `Content-Type` of a body from the list, the same as for `-d`.
 const FORM_URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+
+/// Failures over HTTP/2 after which a job goes on over HTTP/1.1. A server that wants HTTP/1.1 may say
+/// so only when it closes the connection, and then the client reports nothing but the end.
+const MAX_HTTP2_FAILURES: u32 = 2;
 
 /// The transport over reqwest.
 #[derive(Debug)]
@@ -215,7 +219,8 @@ impl HttpTransport {
 
     fn variant(&self, attempt: &Attempt) -> ClientVariant {
         let habit = self.habits.of(attempt.url());
-        let http1 = habit.http1 || (habit.overflows && !habit.http2_only);
+        let http2_fails = habit.overflows || attempt.history().http2_failures >= MAX_HTTP2_FAILURES;
+        let http1 = habit.http1 || (http2_fails && !habit.http2_only);
         let http1 = http1 && self.may_use_http1;
         ClientVariant {
             http1,
@@ -329,6 +334,8 @@ impl HttpTransport {
         let add_habit = |habit| self.habits.add(attempt.url(), habit);
         if was_throttled(error) {
             wire.mark_throttled();
+        } else if was_over_http2(error) {
+            wire.mark_failed_over_http2();
         }
         if was_overwhelmed(error) {
             add_habit(HostHabit::OVERFLOWS);
@@ -495,6 +502,11 @@ impl Transport for HttpTransport {
             }
             sent => sent?,
         };
+        if attempt.url().domain().is_some()
+            && let Some(peer) = response.remote_addr()
+        {
+            wire.set_peer(peer.ip());
+        }
         if ends_idle_connection(&response, wire) {
             self.habits.add(attempt.url(), HostHabit::CLOSES);
             wire.mark_unprocessed(Unprocessed::StaleConnection);
@@ -525,6 +537,13 @@ impl Transport for HttpTransport {
         let habits = Arc::clone(&self.habits);
         let body = HttpBody::new(response, &head, may_be_repaired, habits, Arc::clone(wire));
         Ok(RawResponse { head, body })
+    }
+
+    fn avoid_address(&self, attempt: &Attempt, wire: &WireState) {
+        // Behind a proxy, it is not known which address of the host was used.
+        if let Some(peer) = wire.peer().filter(|_| wire.proxy().is_none()) {
+            self.clients.avoid(attempt.url(), peer);
+        }
     }
 }
 

@@ -89,6 +89,10 @@ pub(crate) trait Transport: Send + Sync + 'static {
         attempt: &Attempt,
         wire: &Arc<WireState>,
     ) -> impl Future<Output = Result<RawResponse<Self::Body>, FetchError>> + Send;
+
+    /// Tries the address that the attempt was sent to last from now on: it was silent, or cut the
+    /// response off.
+    fn avoid_address(&self, _attempt: &Attempt, _wire: &WireState) {}
 }
 
 impl<T: Transport> Transport for Arc<T> {
@@ -100,5 +104,9 @@ impl<T: Transport> Transport for Arc<T> {
         wire: &Arc<WireState>,
     ) -> impl Future<Output = Result<RawResponse<Self::Body>, FetchError>> + Send {
         T::open(self, attempt, wire)
+    }
+
+    fn avoid_address(&self, attempt: &Attempt, wire: &WireState) {
+        T::avoid_address(self, attempt, wire);
     }
 }

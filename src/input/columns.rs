@@ -76,6 +76,7 @@ impl ColumnRules {
         let is_marked = fields.trim_ascii_start().starts_with(known.as_bytes());
         if before.ends_with(b"{") && !is_marked {
             let mark = format!("{known}:{},", Value::from(field));
+            line.reserve_exact(mark.len());
             line.splice(after..after, mark.into_bytes());
         }
     }

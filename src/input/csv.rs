@@ -6,14 +6,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 
-use serde::Serialize;
-use serde_json::json;
+use serde::{Serialize, Serializer};
 
 use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
 use super::columns::{ALL_COLUMNS, ColumnRules, UrlRating, keep_text};
 use super::flaw::ListFlaw;
 use super::line_builder::{
-    JsonBytes, LineBuilder, NOT_UTF8, ParsedLine, invalid, invalid_as_json, job, marked,
+    JsonBytes, LineBuilder, NOT_UTF8, ParsedLine, as_base64, invalid, invalid_as_json, job, marked,
     no_request, prior_reason, with_columns,
 };
 use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
@@ -511,7 +510,7 @@ fn entry(
     if !header.fits(row) || !header.is_text(row, rules) {
         let cells: Vec<_> = row.cells().collect();
         let cells: Vec<_> = cells.iter().map(|cell| JsonBytes::new(cell)).collect();
-        return invalid_as_json(place, shown, ("cells", &json!(cells)), reason, columns);
+        return invalid_as_json(place, shown, ("cells", &cells), reason, columns);
     }
     let entry = invalid(place, shown, row_as_json(row, header, rules), reason);
     with_columns(entry, columns)
@@ -568,7 +567,7 @@ fn broken(
             }
         }
     };
-    let cells = json!([JsonBytes::new(row.text)]);
+    let cells = [JsonBytes::new(row.text)];
     let reason = row.explain(flaw);
     let place = origin.line(row.line);
     invalid_as_json(place, url, ("cells", &cells), reason, None)
@@ -666,8 +665,13 @@ fn shown_row(row: &CsvRow<'_>, header: &CsvHeader) -> String {
 enum CsvField<'a> {
     Number(u64),
     Text(Cow<'a, str>),
-    Texts(Vec<String>),
+    Words(#[serde(serialize_with = "as_words")] Cow<'a, str>),
     Bytes(JsonBytes<'a>),
+    Base64(#[serde(serialize_with = "as_base64")] &'a [u8]),
+}
+
+fn as_words<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(text.split_ascii_whitespace())
 }
 
 /// Returns a row as a JSON line, which can be read again without the header.
@@ -677,7 +681,12 @@ fn row_as_json(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[
     // JSON, too.
     let fields = header.fields.iter().zip(header.uses()).zip(&cells);
     let fields = fields.filter(|(_, cell)| !cell.trim_ascii().is_empty());
-    let fields = fields.map(|((name, (_, used)), cell)| (name.as_str(), field(used, cell)));
+    let fields = fields.map(|((name, (_, used)), cell)| match field(used, cell) {
+        CsvField::Bytes(JsonBytes::Other { base64 }) if used == Some("body") => {
+            ("body_base64", CsvField::Base64(base64))
+        }
+        field => (name.as_str(), field),
+    });
     // The URL has its own name, too, so that none is taken from another column if it is blank.
     let url = cells
         .get(header.url)
@@ -685,7 +694,7 @@ fn row_as_json(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[
     let url = url.filter(|_| !header.has_other_url());
     let fields: BTreeMap<_, _> = fields.chain(url).collect();
     let name = header.names.get(header.url).map_or("url", String::as_str);
-    marked(&fields, name, rules)
+    marked(&fields, row.text.len(), name, rules)
 }
 
 /// Returns a cell as the value of the field that it is used for.
@@ -697,11 +706,7 @@ fn field<'a>(used: Option<&str>, cell: &'a [u8]) -> CsvField<'a> {
     let cell = cell.trim_ascii();
     match std::str::from_utf8(cell).ok().and_then(number) {
         Some(number) if used == "size" => CsvField::Number(number),
-        _ if used == "mirrors" => {
-            let text = text(cell);
-            let mirrors = text.split_ascii_whitespace();
-            CsvField::Texts(mirrors.map(str::to_owned).collect())
-        }
+        _ if used == "mirrors" => CsvField::Words(text(cell)),
         _ => CsvField::Text(text(cell)),
     }
 }
@@ -713,6 +718,7 @@ mod tests {
     use crate::input::row::{MAX_CELLS, MAX_ROW_BYTES};
     use crate::input::whole;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn read(list: &str) -> Vec<ListEntry> {
         whole::read(InputFormat::Csv, list.as_bytes(), ListRules::default()).unwrap()
@@ -1247,6 +1253,22 @@ mod tests {
                 whole::bad(InputFormat::JsonLines, raw.as_bytes(), ListRules::default());
             assert!(reason.starts_with("invalid input: "), "{raw}");
             assert!(row.split(',').all(|cell| raw.contains(cell)), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_large_cell_that_is_longer_as_text_is_kept_in_base64() {
+        let cell = "\u{1}".repeat(1 << 20);
+        for (column, field) in [
+            ("body", "\"body_base64\":\""),
+            ("note", "\"note\":{\"base64\":\""),
+        ] {
+            let list = format!("url,{column}\nhttp://a/,{cell}\n");
+            let job = whole::job(InputFormat::Csv, &list);
+            let raw = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
+            assert!(raw.contains(field) && raw.len() < cell.len() * 3 / 2);
+            let again = whole::job(InputFormat::JsonLines, raw);
+            assert_eq!((&again.url, &again.options), (&job.url, &job.options));
         }
     }
 

@@ -59,14 +59,20 @@ impl DecodedInput {
         foreign::check(head)?;
         Ok(match head {
             [0xef, 0xbb, 0xbf, rest @ ..] => DecodeState::Plain(PendingBytes::new(rest)),
+            [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] if !self.has_nuls => {
+                return Err(unreadable("UTF-32", ""));
+            }
             [0xff, 0xfe, rest @ ..] => {
                 DecodeState::Utf16(Utf16Decoder::new(rest, u16::from_le_bytes))
             }
             [0xfe, 0xff, rest @ ..] => {
                 DecodeState::Utf16(Utf16Decoder::new(rest, u16::from_be_bytes))
             }
-            [1..=255, 0, 1..=255, 0, ..] if !self.has_nuls => return Err(unmarked("UTF-16LE")),
-            [0, 1..=255, 0, 1..=255, ..] if !self.has_nuls => return Err(unmarked("UTF-16BE")),
+            _ if self.has_nuls => DecodeState::Plain(PendingBytes::new(head)),
+            [1..=255, 0, 1..=255, 0, ..] => return Err(unreadable("UTF-16LE", UNMARKED)),
+            [0, 1..=255, 0, 1..=255, ..] => return Err(unreadable("UTF-16BE", UNMARKED)),
+            [1..=255, 0, 0, 0, ..] => return Err(unreadable("UTF-32LE", UNMARKED)),
+            [0, 0, 0, 1..=255, ..] => return Err(unreadable("UTF-32BE", UNMARKED)),
             _ => DecodeState::Plain(PendingBytes::new(head)),
         })
     }
@@ -101,9 +107,10 @@ fn is_open_for_text(head: &[u8]) -> bool {
         || (seems_utf16 && head.len() < MAGIC_BYTES)
 }
 
-fn unmarked(coding: &str) -> io::Error {
-    let text =
-        format!("{coding} without a byte order mark; convert it: iconv -f {coding} -t UTF-8 FILE");
+const UNMARKED: &str = " without a byte order mark";
+
+fn unreadable(coding: &str, unmarked: &str) -> io::Error {
+    let text = format!("{coding}{unmarked}; convert it: iconv -f {coding} -t UTF-8 FILE");
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
@@ -239,6 +246,25 @@ mod tests {
                         .to_string()
                         .contains(name)
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn utf_32_is_an_error_with_the_command_to_convert_it() {
+        let utf32 = |text: &str, bytes: fn(u32) -> [u8; 4]| -> Vec<u8> {
+            text.chars().flat_map(|c| bytes(c.into())).collect()
+        };
+        let (little, big) = (u32::to_le_bytes, u32::to_be_bytes);
+        for (list, expected) in [
+            (utf32("\u{feff}http://a/\n", little), "UTF-32; convert it"),
+            (utf32("\u{feff}http://a/\n", big), "UTF-32; convert it"),
+            (utf32("http://a/\n", little), "UTF-32LE without a byte"),
+            (utf32("http://a/\n", big), "UTF-32BE without a byte"),
+        ] {
+            for piece in [1, 3, 100] {
+                let error = decode(&list, piece).unwrap_err().to_string();
+                assert!(error.starts_with(expected), "{error}");
             }
         }
     }

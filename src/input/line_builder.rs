@@ -1,10 +1,13 @@
 //! Builds jobs from the fields of a line. Shared by all formats.
 
-use base64::Engine as _;
+use std::io;
+
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::json;
 
 use super::checksum::add_field;
 use super::flaw::ListFlaw;
@@ -95,7 +98,7 @@ pub(super) fn with_columns(mut entry: ListEntry, columns: Option<Columns>) -> Li
 /// Returns a line that is only a URL as a JSON line. Non-ASCII whitespace is kept, because it is
 /// part of the URL in every format.
 pub(super) fn url_as_json(url: &str, rules: &ListRules) -> Box<[u8]> {
-    marked(&json!({ "url": url }), "url", rules)
+    marked(&json!({ "url": url }), url.len(), "url", rules)
 }
 
 /// What a JSON line says of an invalid line of another format, in its field [`INVALID_FIELD`]. Read
@@ -114,11 +117,14 @@ pub(super) struct InvalidMark {
 impl InvalidMark {
     /// Returns the JSON line, with the content of the invalid one in `field`. It has no `url`, so
     /// that nothing else takes it for a request.
-    fn line(&self, field: &str, content: &Value) -> Box<[u8]> {
+    fn line(&self, field: &str, content: &impl Serialize) -> Box<[u8]> {
         // Serializing text cannot fail.
         let mark = serde_json::to_string(self).unwrap_or_default();
-        let line = format!("{{\"{INVALID_FIELD}\":{mark},\"{field}\":{content}}}");
-        line.into_bytes().into()
+        let mut line = format!("{{\"{INVALID_FIELD}\":{mark},\"{field}\":").into_bytes();
+        line.reserve_exact(json_length(content) + 1);
+        let _ = serde_json::to_writer(&mut line, content);
+        line.push(b'}');
+        line.into()
     }
 
     /// Creates the entry, with the line that it has for `--failed FILE`.
@@ -138,7 +144,7 @@ impl InvalidMark {
 pub(super) fn invalid_as_json(
     place: InputPosition,
     shown: String,
-    (field, content): (&str, &Value),
+    (field, content): (&str, &impl Serialize),
     flaw: impl Into<ListFlaw>,
     columns: Option<Columns>,
 ) -> ListEntry {
@@ -160,35 +166,91 @@ pub(super) fn bad_as_json(
     line: &[u8],
     flaw: impl Into<ListFlaw>,
 ) -> ListEntry {
-    let content = json!(JsonBytes::new(line.trim_ascii()));
+    let content = JsonBytes::new(line.trim_ascii());
     invalid_as_json(place, shown, ("line", &content), flaw, None)
 }
 
-/// Bytes as a JSON value: text, or base64 if they are not UTF-8.
+/// Bytes from which a line is large: its JSON must be neither much longer nor in memory twice.
+const LARGE_BYTES: usize = 1 << 20;
+
+/// Bytes as a JSON value: text, or base64 if they are not UTF-8, or large and shorter that way.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum JsonBytes<'a> {
     Text(&'a str),
-    Other { base64: String },
+    Other {
+        #[serde(serialize_with = "as_base64")]
+        base64: &'a [u8],
+    },
 }
 
 impl<'a> JsonBytes<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Self::Text(text),
-            Err(_) => Self::Other {
-                base64: base64::engine::general_purpose::STANDARD.encode(bytes),
-            },
+            Ok(text) if bytes.len() < LARGE_BYTES || escaped_length(text) <= coded_length(text) => {
+                Self::Text(text)
+            }
+            _ => Self::Other { base64: bytes },
         }
     }
 }
 
+/// Serializes bytes as base64.
+pub(super) fn as_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Base64Display::new(bytes, &STANDARD))
+}
+
+/// Returns the length of a text in JSON, in which a control character may take six bytes.
+fn escaped_length(text: &str) -> usize {
+    let escaped = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | b'\x08' | b'\x0c' => 2,
+        ..=b'\x1f' => 6,
+        _ => 1,
+    });
+    escaped.sum()
+}
+
+/// Returns the length of a text in base64.
+fn coded_length(text: &str) -> usize {
+    text.len().div_ceil(3) * 4
+}
+
 /// Returns fields as a JSON line whose URL is in the field `url_field`, with any `--url-column`.
-pub(super) fn marked(fields: &impl Serialize, url_field: &str, rules: &ListRules) -> Box<[u8]> {
+/// `source` is the number of bytes that they have in their list.
+pub(super) fn marked(
+    fields: &impl Serialize,
+    source: usize,
+    url_field: &str,
+    rules: &ListRules,
+) -> Box<[u8]> {
+    let mut line = Vec::new();
+    if source >= LARGE_BYTES {
+        line.reserve_exact(json_length(fields));
+    }
     // Serializing strings and numbers cannot fail.
-    let mut line = serde_json::to_vec(fields).unwrap_or_default();
+    let _ = serde_json::to_writer(&mut line, fields);
     rules.columns.mark_url(&mut line, url_field);
     line.into()
+}
+
+fn json_length(value: &impl Serialize) -> usize {
+    let mut length = ByteCount(0);
+    let _ = serde_json::to_writer(&mut length, value);
+    length.0
+}
+
+/// Counts what is written.
+struct ByteCount(usize);
+
+impl io::Write for ByteCount {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Builds a line field by field. Errors are messages that name the field.

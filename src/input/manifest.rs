@@ -107,7 +107,7 @@ fn parse(line: &[u8], rules: &ListRules) -> Result<(ParsedLine, Box<[u8]>), List
     if let Some(fields) = raw.as_object_mut().filter(|_| plain == name) {
         fields.insert("file".to_owned(), name.into());
     }
-    Ok((draft.build()?, marked(&raw, "url", rules)))
+    Ok((draft.build()?, marked(&raw, text.len(), "url", rules)))
 }
 
 /// The parts of a line.

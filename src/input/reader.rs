@@ -21,6 +21,9 @@ const BATCH_BYTES: usize = 1 << 20;
 const HEAVY_BYTES: usize = 64 * 1024;
 /// Maximum total bytes of heavy lines in the run: the same as the look-ahead in bytes.
 const MAX_HEAVY_BYTES: usize = 32 << 20;
+/// Bytes of heavy lines with which another line is read: while its entry is built, a line of
+/// megabytes takes several times as much.
+const MAX_HEAVY_BEHIND: usize = MAX_HEAVY_BYTES / 2;
 
 /// Why reading an input stopped.
 enum ReadStop {
@@ -41,6 +44,8 @@ pub(super) struct InputReader {
     batch: Vec<ListEntry>,
     /// Bytes of the lines in `batch`.
     weight: usize,
+    /// Whether a heavy line was read since there was room for another one.
+    needs_room: bool,
     /// Whether an input was not read to its end.
     unread: bool,
 }
@@ -63,6 +68,7 @@ impl InputReader {
             next_number: 0,
             batch: Vec::new(),
             weight: 0,
+            needs_room: false,
             unread: false,
         }
     }
@@ -136,6 +142,7 @@ impl InputReader {
         self.send()?;
         let mut counted = 0;
         loop {
+            self.make_room()?;
             let step = list.next(&self.origin(name)).map_err(ReadStop::Broken)?;
             let ended = matches!(step, ListStep::End);
             match step {
@@ -239,6 +246,16 @@ impl InputReader {
             }
         };
         line.hold(reservation);
+        self.needs_room = true;
+        Ok(())
+    }
+
+    /// Waits until there is room to build the entry of another heavy line.
+    fn make_room(&mut self) -> Result<(), ReadStop> {
+        if std::mem::take(&mut self.needs_room) && !self.heavy.is_within(MAX_HEAVY_BEHIND) {
+            self.send()?;
+            self.heavy.wait_until_within(MAX_HEAVY_BEHIND);
+        }
         Ok(())
     }
 

@@ -8,7 +8,8 @@ use url::Url;
 
 use super::flaw::ListFlaw;
 use crate::model::{
-    Credentials, Hint, escape_control, mask_inner_passwords, mask_userinfo, may_hold_userinfo,
+    Credentials, Hint, escape_control, holds_at_sign, mask_inner_passwords, mask_userinfo,
+    may_hold_userinfo,
 };
 
 const NO_SCHEME: &str = "missing scheme; URLs start with http:// or https://";
@@ -16,6 +17,10 @@ const NO_SCHEME: &str = "missing scheme; URLs start with http:// or https://";
 const MAX_SHOWN_CHARS: usize = 2048;
 /// Maximum bytes of a URL in a request, a limit of the HTTP library.
 const MAX_URI_BYTES: usize = u16::MAX as usize - 1;
+/// Maximum bytes of a text that is parsed as a URL: parsed, it may take three times as many.
+const MAX_PARSED_BYTES: usize = 1 << 20;
+/// Bytes of an invalid line that are looked at for output. It may have megabytes.
+const MAX_DISPLAYED_BYTES: usize = 64 * 1024;
 /// Maximum bytes of a scheme in a message.
 const MAX_SCHEME_BYTES: usize = 40;
 /// Beginnings of JSON fields with possibly secret values: an invalid line is shown only up to the
@@ -161,6 +166,9 @@ fn split_origin(text: &str) -> Option<(&str, &str)> {
 /// Characters that these rules silently delete, such as tabs, are an error: deleting them would
 /// join the text on both sides.
 pub(super) fn parse_url(text: &str) -> Result<ParsedUrl, ListFlaw> {
+    if text.len() > MAX_PARSED_BYTES {
+        return Err("uri too long".into());
+    }
     check_deleted(text)?;
     let mut url = Url::parse(text).map_err(|error| describe_error(text, error))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -289,7 +297,13 @@ fn near_port(rest: &str) -> Option<&str> {
 
 /// Returns an invalid line for output: without passwords and control characters, and shortened.
 pub(super) fn display_line(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes.trim_ascii());
+    let bytes = bytes.trim_ascii();
+    let (start, rest) = bytes.split_at(bytes.len().min(MAX_DISPLAYED_BYTES));
+    let mut text = String::from_utf8_lossy(start);
+    if holds_at_sign(rest) {
+        // The password that it ends may begin in the part that is shown.
+        text.to_mut().push_str("@…");
+    }
     // Anywhere in the line: in JSON that spans several lines a field may start one.
     let folded = text.to_ascii_lowercase();
     let cut = SECRET_FIELDS
@@ -307,7 +321,12 @@ pub(super) fn display_line(bytes: &[u8]) -> String {
 
 /// Escapes control characters and shortens the text.
 fn shortened(text: &str) -> String {
-    let mut shown: String = escape_control(text).chars().take(MAX_SHOWN_CHARS).collect();
+    // Cut before, too: a line may have megabytes, and an escaped one several times as many.
+    let start: String = text.chars().take(MAX_SHOWN_CHARS).collect();
+    let mut shown: String = escape_control(&start)
+        .chars()
+        .take(MAX_SHOWN_CHARS)
+        .collect();
     if shown.len() < text.len() && text.len() > MAX_SHOWN_CHARS {
         shown.push('…');
     }
@@ -528,6 +547,16 @@ mod tests {
     }
 
     /// Some formats allow lines of 16 MiB.
+    #[test]
+    fn of_a_very_long_line_only_the_beginning_is_shown() {
+        for (end, shown) in [("", "http://a:xxx"), ("@b", "http://***@…")] {
+            let line = format!("http://a:{}{end}", "x".repeat(MAX_DISPLAYED_BYTES));
+            assert!(display_line(line.as_bytes()).starts_with(shown), "{end}");
+        }
+        let long = format!("http://a/{}", "x".repeat(MAX_PARSED_BYTES));
+        assert_eq!(parse_url(&long).unwrap_err().reason, "uri too long");
+    }
+
     #[test]
     fn messages_about_a_long_line_are_short() {
         let long = "x".repeat(100_000);

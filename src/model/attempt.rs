@@ -96,6 +96,8 @@ pub(crate) struct AttemptHistory {
     pub resends: u32,
     /// Free resends of the job, all attempts together.
     pub total_resends: u32,
+    /// How often HTTP/2 failed for the job.
+    pub http2_failures: u32,
     /// Whether a request was sent as [`SendMode::Unended`]; once per job is enough.
     pub is_unended: bool,
     /// Whether a server rejected HEAD. From then on GET is sent instead, also by retries.
@@ -133,6 +135,7 @@ static NO_HISTORY: AttemptHistory = AttemptHistory {
     },
     resends: 0,
     total_resends: 0,
+    http2_failures: 0,
     is_unended: false,
     head_refused: false,
     without_range: false,

@@ -34,6 +34,19 @@ impl LineBudget {
         used == 0 || used.saturating_add(bytes) <= self.limit
     }
 
+    /// Whether no more than `bytes` are reserved.
+    #[must_use]
+    pub(crate) fn is_within(&self, bytes: usize) -> bool {
+        *self.lock() <= bytes
+    }
+
+    /// Blocks until no more than `bytes` are reserved. The wait ends as that of
+    /// [`reserve`](Self::reserve).
+    pub(crate) fn wait_until_within(&self, bytes: usize) {
+        let used = self.lock();
+        drop(self.freed.wait_while(used, |used| *used > bytes));
+    }
+
     /// Reserves `bytes` if the budget allows it now.
     #[must_use]
     pub(crate) fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<LineReservation> {
@@ -141,6 +154,21 @@ mod tests {
         drop(first);
         assert_eq!(waiting.join().unwrap(), 20);
         assert_eq!(*budget.lock(), 0);
+    }
+
+    #[test]
+    fn room_is_waited_for_until_little_enough_is_reserved() {
+        let budget = LineBudget::new(10);
+        let (one, other) = (budget.reserve(2), budget.reserve(4));
+        assert!(budget.is_within(6) && !budget.is_within(5));
+        let waiting = std::thread::spawn({
+            let budget = Arc::clone(&budget);
+            move || budget.wait_until_within(2)
+        });
+        drop(other);
+        waiting.join().unwrap();
+        assert!(budget.is_within(2));
+        drop(one);
     }
 
     #[test]

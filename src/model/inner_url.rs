@@ -97,6 +97,32 @@ pub(crate) fn word_holds_password(word: &str) -> bool {
     may_hold_userinfo(word) && holds_password(word, true)
 }
 
+/// Returns a text, such as the value of a header, in which the passwords of URLs are masked; `None`
+/// if it has none. A password with a blank, bracket or quote in it hides the whole text.
+#[must_use]
+pub(crate) fn mask_urls(text: &str) -> Option<String> {
+    if !word_holds_password(text) {
+        return None;
+    }
+    let ends_word = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"');
+    let words = text.split_inclusive(ends_word);
+    let shown: String = words.map(masked_word).collect();
+    Some(match word_holds_password(&shown) {
+        true => "***".to_owned(),
+        false => shown,
+    })
+}
+
+fn masked_word(word: &str) -> Cow<'_, str> {
+    if !word_holds_password(word) {
+        return Cow::Borrowed(word);
+    }
+    let start = word.find("//").map_or(0, |at| at + 2);
+    let (before, rest) = word.split_at(start);
+    let host = rest.rfind('@').and_then(|at| rest.get(at..));
+    Cow::Owned(format!("{before}***{}", host.unwrap_or_default()))
+}
+
 /// Whether the text contains a URL with a password, in any layer of encoding. `is_query` is whether
 /// it is a part of a query, with or without its name.
 fn holds_password(text: &str, is_query: bool) -> bool {
@@ -179,6 +205,31 @@ fn holds_userinfo(authority: &str, behind: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passwords_among_other_text_are_masked() {
+        for (text, shown) in [
+            ("0; url=http://me:word@b/", "0; url=http://***@b/"),
+            ("0;URL='http://me:w;o,r'd@b/c'", "0;URL='http://***@b/c'"),
+            ("0;url=//me:word@b", "0;url=//***@b"),
+            (
+                "</x>; rel=a, <ftp://me:word@b/>; rel=\"next\"",
+                "</x>; rel=a, <ftp://***@b/>; rel=\"next\"",
+            ),
+            ("1; url=http://me:wo rd@b/", "***"),
+            ("to=http%3A%2F%2Fme%3Aword%40b", "***"),
+        ] {
+            assert_eq!(mask_urls(text).as_deref(), Some(shown));
+        }
+        for text in [
+            "",
+            "5; url=http://b/",
+            "<http://me@b/>; rel=\"author\", <mailto:me@b>",
+            "a=b; Path=/; Max-Age=40%",
+        ] {
+            assert_eq!(mask_urls(text), None, "{text}");
+        }
+    }
 
     fn shown(url: &str) -> String {
         mask_inner_passwords(&Url::parse(url).unwrap()).into_owned()

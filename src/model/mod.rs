@@ -68,7 +68,9 @@ pub(crate) use feedback::{Feedback, HostVerdict};
 pub use give_up::{GiveUpOption, GiveUpReason};
 pub use hint::Hint;
 pub(crate) use http_date::parse_http_date;
-pub(crate) use inner_url::{mask_inner_passwords, may_hold_userinfo, word_holds_password};
+pub(crate) use inner_url::{
+    mask_inner_passwords, mask_urls, may_hold_userinfo, word_holds_password,
+};
 pub(crate) use input_position::InputPosition;
 pub use job::Credentials;
 pub(crate) use job::{HostKey, InvalidLine, Job, LineOptions, ListEntry, Mirror, is_same_origin};
@@ -102,7 +104,7 @@ pub(crate) use sitemap::{PendingSitemap, SitemapBody, SitemapReply};
 pub use spec_error::SpecError;
 pub(crate) use straggler::{MAX_STRAGGLERS, Straggler, StragglerPhase};
 pub use summary::{EndReason, MaxFailures, Summary};
-pub(crate) use text::{elide_middle, format_duration, mask_userinfo};
+pub(crate) use text::{elide_middle, format_duration, holds_at_sign, mask_userinfo};
 pub use text::{escape_control, is_control, parse_duration};
 #[cfg(feature = "cli")]
 pub use thread::is_thread_error;

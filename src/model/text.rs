@@ -85,6 +85,13 @@ pub(crate) fn elide_middle(text: &str, most: usize) -> String {
 /// twice, and the wide and small forms that the URL standard maps to `@`.
 const ATS: [&str; 6] = ["@", "\\u0040", "%40", "%2540", "\u{ff20}", "\u{fe6b}"];
 
+/// Whether bytes may contain the `@` that ends a password.
+#[must_use]
+pub(crate) fn holds_at_sign(bytes: &[u8]) -> bool {
+    ATS.iter()
+        .any(|at| memchr::memmem::find(bytes, at.as_bytes()).is_some())
+}
+
 /// Masks anything that could be a password in a line that is not a valid URL: everything between
 /// the scheme and the last `@`, in any of its [spellings](ATS). Masking too much is safer than
 /// masking too little.

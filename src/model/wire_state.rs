@@ -1,7 +1,8 @@
 //! Connection state of one request, written by the transport, read by the timeouts.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -68,7 +69,9 @@ pub(crate) struct WireState {
     simulated: AtomicBool,
     waits_for_fd: AtomicBool,
     made_port: AtomicU16,
+    peer: Mutex<Option<IpAddr>>,
     throttled: AtomicBool,
+    failed_over_http2: AtomicBool,
     unheard: AtomicU8,
     proxy: OnceLock<Arc<str>>,
 }
@@ -89,7 +92,9 @@ impl WireState {
             simulated: AtomicBool::new(false),
             waits_for_fd: AtomicBool::new(false),
             made_port: AtomicU16::new(0),
+            peer: Mutex::new(None),
             throttled: AtomicBool::new(false),
+            failed_over_http2: AtomicBool::new(false),
             unheard: AtomicU8::new(0),
             proxy: OnceLock::new(),
         }
@@ -148,10 +153,23 @@ impl WireState {
         }
     }
 
-    /// Marks that a connection from this local port was opened for this request. The client may
-    /// still use another connection that becomes free first.
-    pub(crate) fn mark_made(&self, local_port: u16) {
-        self.made_port.store(local_port, Relaxed);
+    /// Marks that a connection with these ends was opened for this request. The client may still
+    /// use another connection that becomes free first.
+    pub(crate) fn mark_made(&self, local: SocketAddr, peer: SocketAddr) {
+        self.made_port.store(local.port(), Relaxed);
+        self.set_peer(peer.ip());
+    }
+
+    /// Sets the address that the request was sent to.
+    pub(crate) fn set_peer(&self, peer: IpAddr) {
+        *self.peer.lock().unwrap_or_else(PoisonError::into_inner) = Some(peer);
+    }
+
+    /// Returns the address that the request was sent to, as far as it is known: before the head, only
+    /// that of a connection opened for the request.
+    #[must_use]
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        *self.peer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the connection from this local port is the one opened for this request.
@@ -187,6 +205,17 @@ impl WireState {
     #[must_use]
     pub(crate) fn is_throttled(&self) -> bool {
         self.throttled.load(Relaxed)
+    }
+
+    /// Marks that an HTTP/2 connection or stream failed before the head.
+    pub(crate) fn mark_failed_over_http2(&self) {
+        self.failed_over_http2.store(true, Relaxed);
+    }
+
+    /// Whether an HTTP/2 connection or stream failed before the head.
+    #[must_use]
+    pub(crate) fn failed_over_http2(&self) -> bool {
+        self.failed_over_http2.load(Relaxed)
     }
 
     /// Marks that the response head arrived at `now`.

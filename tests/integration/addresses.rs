@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use fetchall::ErrorKind;
 
 use crate::support::{
-    Authority, Run, Server, Texts, TlsServer, black_hole_at, response, same_everywhere,
+    Authority, Connection, Run, Server, Texts, TlsServer, black_hole_at, response, same_everywhere,
 };
 
 /// Drops packets at the same port of another address.
@@ -80,6 +80,34 @@ fn an_address_that_resets_after_the_request_is_tried_last_next_time() {
     });
     let run = Run::new().args(rule(port, "127.0.0.3,127.0.0.1"));
     second_is_tried_next(run, &format!("http://two.test:{port}/"));
+}
+
+#[test]
+fn an_address_that_is_silent_or_cuts_a_response_off_is_tried_last_next_time() {
+    type Act = fn(&mut Connection) -> std::io::Result<()>;
+    let acts: [Act; 4] = [
+        |connection| connection.hang(),
+        |connection| {
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")?;
+            connection.hang()
+        },
+        |connection| connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
+        |connection| {
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")?;
+            connection.reset()
+        },
+    ];
+    for act in acts {
+        let good = Server::http(|_| response("200 OK", &["Connection: close"], b"here"));
+        let port = good.addr.port();
+        let _bad = Server::at(&format!("127.0.0.3:{port}"), move |connection| {
+            connection.request()?;
+            act(connection)
+        });
+        let run = Run::new().args(rule(port, "127.0.0.3,127.0.0.1"));
+        let run = run.arg("--stall-timeout=500ms");
+        second_is_tried_next(run, &format!("http://two.test:{port}/"));
+    }
 }
 
 #[test]

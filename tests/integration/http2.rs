@@ -8,7 +8,8 @@ use h2::Reason;
 use h2::server::SendResponse;
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
 
 use crate::support::{Authority, Done, Run, response};
 
@@ -128,6 +129,14 @@ async fn a_cold_host_is_opened_with_one_connection() {
 
 /// A server over TLS for these protocols; over HTTP/1.1 it answers `hello`.
 async fn secure(protocols: &[&str], answer: Answer) -> (Authority, String) {
+    secure_with(protocols, move |tls| serve(tls, answer)).await
+}
+
+/// Like [`secure`], with a function that serves a connection over HTTP/2.
+async fn secure_with<F: Future<Output = ()> + Send + 'static>(
+    protocols: &[&str],
+    serve: impl Fn(TlsStream<TcpStream>) -> F + Copy + Send + Sync + 'static,
+) -> (Authority, String) {
     let authority = Authority::new();
     let mut config = authority.config("localhost", |_| {});
     config.alpn_protocols = protocols
@@ -145,7 +154,7 @@ async fn secure(protocols: &[&str], answer: Answer) -> (Authority, String) {
                     return;
                 };
                 if tls.get_ref().1.alpn_protocol() == Some(&b"h2"[..]) {
-                    return serve(tls, answer).await;
+                    return serve(tls).await;
                 }
                 let mut head = [0; 4096];
                 while tls.read(&mut head).await.is_ok_and(|read| read > 0) {
@@ -205,6 +214,43 @@ async fn a_server_that_wants_http1_after_the_head_is_asked_again_over_it() {
     assert_eq!(record.body.as_deref(), Some("hello"), "{}", done.stdout);
     assert_eq!((record.attempts, record.resends), (1, 1));
     assert_eq!(record.http.as_deref(), Some("1.1"));
+}
+
+/// Takes a request, and begins the answer if `in_body`; then closes the connection because the client
+/// should use HTTP/1.1.
+async fn turn_away(stream: TlsStream<TcpStream>, in_body: bool) {
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    let Some(Ok((_, mut respond))) = connection.accept().await else {
+        return;
+    };
+    let body = in_body.then(|| {
+        let mut body = respond.send_response(Response::new(()), false).unwrap();
+        body.send_data(Bytes::from_static(b"hel"), false).unwrap();
+        body
+    });
+    // Otherwise the end overtakes the bytes.
+    let wait = std::time::Duration::from_millis(50);
+    let _ = tokio::time::timeout(wait, connection.accept()).await;
+    connection.abrupt_shutdown(Reason::HTTP_1_1_REQUIRED);
+    let _ = std::future::poll_fn(|cx| connection.poll_closed(cx)).await;
+    drop(body);
+}
+
+/// The client library tells only that the connection ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_closes_http2_connections_is_asked_over_http1_in_the_end() {
+    for in_body in [false, true] {
+        let serve = move |tls| turn_away(tls, in_body);
+        let (authority, url) = secure_with(&["h2", "http/1.1"], serve).await;
+        let file = authority.file();
+        let cacert = format!("--cacert={}", file.path().display());
+        let run = Run::new().args([&cacert, "--retries=2", "--retry-delay=1ms", "--body", &url]);
+        let done = go(run);
+        let record = done.record();
+        assert_eq!(record.body.as_deref(), Some("hello"), "{}", done.stdout);
+        assert_eq!(record.attempts, 3, "{in_body}");
+        assert_eq!(record.http.as_deref(), Some("1.1"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

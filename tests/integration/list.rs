@@ -4,7 +4,7 @@ use std::process::Stdio;
 use fetchall::ErrorKind;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
-use crate::support::{Out, Run, Server, binary, entry, pages, placeholders, response};
+use crate::support::{Out, Run, Server, binary, entry, pages, path, placeholders, response};
 
 fn quick() -> Server {
     Server::http(|_| response("200 OK", &[], b"hello"))
@@ -668,6 +668,56 @@ fn a_quote_that_never_closes_is_read_in_bounded_memory() {
     let ok: Vec<_> = done.records.iter().map(|record| record.ok).collect();
     assert_eq!(ok, [false, true]);
     assert!(done.peak < 128 * 1024, "{} KiB", done.peak);
+}
+
+/// In a line for `--failed`, or in output, each of these bytes could take two, three or six.
+#[test]
+fn large_cells_of_any_content_are_read_in_bounded_memory() {
+    let server = Server::http(|request| match path(request) {
+        "/bad" => response("404 Not Found", &[], b""),
+        _ => response("200 OK", &[], b""),
+    });
+    for (column, cell, end, fetched) in [
+        ("body", &b"x\n"[..], "", 2),
+        ("body", b"\x01\x01", "", 2),
+        ("note", b"\x01\x01", "", 2),
+        ("note", b"\x01\x01", ",one more", 0),
+        ("mirrors", b"a ", "", 0),
+        ("body", b"\xff\xff", "", 0),
+    ] {
+        let mut list = format!("url,{column}\n").into_bytes();
+        for path in ["/1", "/bad", "/2"] {
+            list.extend(format!("{},\"", server.url(path)).into_bytes());
+            list.extend(cell.repeat(8_300_000));
+            list.extend(format!("\"{end}\n").into_bytes());
+        }
+        let failed = tempfile::NamedTempFile::new().unwrap();
+        let file = format!("--failed={}", failed.path().display());
+        let done = Run::new()
+            .args(["--input-format=csv", &file])
+            .stdin(list)
+            .expect_exit(1);
+        assert_eq!(done.records.len(), 3);
+        let ok = done.records.iter().filter(|record| record.ok).count();
+        assert_eq!(ok, fetched, "{column} {cell:?}{end}");
+        let peak = done.peak;
+        assert!(peak < 128 * 1024, "{column} {cell:?}{end}: {peak} KiB");
+    }
+}
+
+#[test]
+fn long_lines_that_are_no_text_are_shown_in_bounded_memory() {
+    let bytes = "\u{e9}".repeat(8_000_000);
+    let url = format!("{{\"url\":\"http://a/{bytes}\"}}\n").into_bytes();
+    let line = [&b"\xff".repeat(16_600_000)[..], b"\n"].concat();
+    for list in [url, line] {
+        let done = Run::new()
+            .arg("--input-format=jsonl")
+            .stdin(list.repeat(3))
+            .expect_exit(1);
+        assert_eq!(done.records.len(), 3);
+        assert!(done.peak < 128 * 1024, "{} KiB", done.peak);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use url::{Position, Url};
 
 use super::exchange::RequestHead;
 use crate::model::{
-    ResponseHead, TlsVersion, escape_control, mask_inner_passwords, mask_userinfo,
+    ResponseHead, TlsVersion, escape_control, mask_inner_passwords, mask_urls, mask_userinfo,
     may_hold_userinfo,
 };
 
@@ -28,10 +28,7 @@ pub(super) fn request_head(out: &mut Vec<u8>, request: &RequestHead<'_>) {
         field(out, b"host", host.as_bytes());
     }
     for (name, value) in request.headers {
-        let masked = match *name {
-            header::REFERER => masked_target(url, value.as_bytes()),
-            _ => None,
-        };
+        let masked = masked_value(url, name, value);
         let shown = match &masked {
             _ if is_secret(name, value) => MASK,
             Some(masked) => masked.as_bytes(),
@@ -56,8 +53,8 @@ fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
 
 /// Appends the head of a response that is followed by its decoded body. Fields that described the
 /// body on the wire are renamed, as Common Crawl does; otherwise a reader would decode it again, or
-/// stop at the wrong length. A content coding that was not decoded keeps its name. Passwords in the
-/// target of a redirect are masked. `url` is that of the request.
+/// stop at the wrong length. A content coding that was not decoded keeps its name. Passwords in
+/// URLs are masked. `url` is that of the request.
 pub(super) fn response_head(out: &mut Vec<u8>, url: &Url, head: &ResponseHead, body_len: u64) {
     status_line(out, head);
     let true_length = body_len.to_string();
@@ -72,10 +69,7 @@ pub(super) fn response_head(out: &mut Vec<u8>, url: &Url, head: &ResponseHead, b
             field(out, renamed, value.as_bytes());
             continue;
         }
-        let masked = match *name {
-            header::LOCATION | header::CONTENT_LOCATION => masked_target(url, value.as_bytes()),
-            _ => None,
-        };
+        let masked = masked_value(url, name, value);
         let value = masked.as_deref().map_or(value.as_bytes(), str::as_bytes);
         field(out, name.as_str().as_bytes(), value);
     }
@@ -102,7 +96,17 @@ pub(super) fn shown_target(url: &Url) -> Cow<'_, str> {
     }
 }
 
-/// Returns the URL in a header without its password; `None` if it has none.
+/// Returns the value of a header without the passwords of URLs; `None` if it has none.
+fn masked_value(url: &Url, name: &HeaderName, value: &HeaderValue) -> Option<String> {
+    match *name {
+        header::LOCATION | header::CONTENT_LOCATION | header::REFERER => {
+            masked_target(url, value.as_bytes())
+        }
+        _ => mask_urls(&String::from_utf8_lossy(value.as_bytes())),
+    }
+}
+
+/// Returns a URL without its password; `None` if it has none.
 fn masked_target(url: &Url, target: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(target);
     if !may_hold_userinfo(&text) {
@@ -189,6 +193,34 @@ fn protocol(version: Version, is_tls: bool) -> Option<&'static [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passwords_in_any_header_are_masked() {
+        let url = Url::parse("http://a/x").unwrap();
+        let headers = [
+            ("location", "http://me:word@b/"),
+            ("content-location", "//me:word@b/"),
+            ("refresh", "0; url=http://me:word@b/"),
+            ("link", "<http://me:word@b/>; rel=next"),
+            ("set-cookie", "to=http%3A%2F%2Fme%3Aword%40b; Path=/"),
+            ("x-original-url", "http://me:word@b/"),
+            ("etag", "\"a@b\""),
+        ];
+        let headers = headers.map(|(name, value)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        });
+        let head = ResponseHead::http11(http::StatusCode::OK, headers.into_iter().collect());
+        let mut shown = Vec::new();
+        response_head(&mut shown, &url, &head, 0);
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(!shown.contains("word"), "{shown}");
+        assert!(
+            shown.contains("refresh: 0; url=http://***@b/\r\n"),
+            "{shown}"
+        );
+        assert!(shown.contains("etag: \"a@b\"\r\n"), "{shown}");
+    }
 
     #[test]
     fn passwords_in_targets_are_masked() {
