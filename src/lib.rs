@@ -112,7 +112,7 @@ pub mod program {
     pub use crate::fetch::{
         ClientCertificate, HostRequestOptions, HttpOptions, Netrc, is_framing_header, max_requests,
     };
-    pub use crate::input::{InputOptions, Source, UrlIterator, WarningCallback};
+    pub use crate::input::{InputOptions, Source, UrlIterator, WarningCallback, is_kept};
     pub use crate::model::{
         CookieFileError, CookieFileSummary, CookieFlaw, CookieJar, Credentials, escape_control,
         is_control, is_thread_error, parse_duration, parse_method, similar_name,
@@ -124,7 +124,7 @@ pub mod program {
     pub use crate::report::{
         AtomicFile, ProgressStyle, Screen, Template, TemplateError, TimelineStyle, render_summary,
     };
-    pub use crate::run::{MergedRun, SplitOptions};
+    pub use crate::run::SplitOptions;
     pub use crate::run::{
         NotifyError, dry_run, host_name, merge, notify_url, run, run_until, split, verify,
     };

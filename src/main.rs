@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use fetchall::demo::PracticeServer;
-use fetchall::program::{Config, MergedRun, ProgressStyle, Screen, WarningCallback};
+use fetchall::program::{Config, ProgressStyle, Screen, WarningCallback};
 use fetchall::{JournalError, PartsError, Problem, RunError, SaveError, Summary};
 
 use cli::{Cli, CliAction, CliError, EarlySignals, RunNotifier, SettingOrigins, Signals};
@@ -110,16 +110,16 @@ async fn program(
         false => None,
     };
     if dry_run {
-        let listed = fetchall::program::dry_run(config);
-        return Ok(finish_action(listed, &signals, &console).await);
+        let listed = until_signal(fetchall::program::dry_run(config), &signals).await;
+        return Ok(finish_action(&listed, &signals, &console));
     }
     if let Some(options) = split {
-        let divided = fetchall::program::split(config, options);
-        return Ok(finish_action(divided, &signals, &console).await);
+        let divided = fetchall::program::split(config, options, signals.next()).await;
+        return Ok(finish_action(&divided, &signals, &console));
     }
     if verify {
-        let checked = fetchall::program::verify(config);
-        return Ok(finish_action(checked, &signals, &console).await);
+        let checked = until_signal(fetchall::program::verify(config), &signals).await;
+        return Ok(finish_action(&checked, &signals, &console));
     }
     let opened = notifier.open(summary_json.as_deref());
     opened
@@ -196,22 +196,29 @@ async fn start_demo(config: &mut Config, console: &Console) -> Result<PracticeSe
     Ok(server)
 }
 
-/// Waits for an action that fetches nothing, and returns its exit code.
-async fn finish_action(
+/// Waits for an action that leaves nothing behind, whenever it ends.
+async fn until_signal(
     action: impl Future<Output = Result<Summary, RunError>>,
+    signals: &Signals,
+) -> Result<Summary, RunError> {
+    tokio::select! {
+        end = action => end,
+        () = signals.next() => Ok(Summary::default()),
+    }
+}
+
+/// Prints the error of an action that fetches nothing, and returns the exit code.
+fn finish_action(
+    end: &Result<Summary, RunError>,
     signals: &Signals,
     console: &Console,
 ) -> ExitCode {
-    let end = tokio::select! {
-        end = action => end,
-        () = signals.next() => Ok(Summary::default()),
-    };
-    if let Err(error) = &end
+    if let Err(error) = end
         && !error.problem.is_closed_pipe()
     {
         fail_with(&explain(&error.problem, &console.origins), EXIT_RUN_FAILED);
     }
-    ExitCode::from(console.exit_code(&end, signals))
+    ExitCode::from(console.exit_code(end, signals))
 }
 
 /// Puts journals together, and returns the exit code.
@@ -221,16 +228,12 @@ async fn merge_journals(
     notifier: &RunNotifier,
     console: &Console,
 ) -> ExitCode {
-    let merged = tokio::select! {
-        merged = fetchall::program::merge(config) => merged,
-        () = signals.next() => Ok(MergedRun::default()),
-    };
-    let end = merged.map(|merged| {
-        for problem in &merged.problems {
+    let end = until_signal(fetchall::program::merge(config), signals).await;
+    if let Ok(summary) = &end {
+        for problem in &summary.problems {
             fail_with(problem, EXIT_FAILED);
         }
-        merged.summary
-    });
+    }
     ExitCode::from(console.finish_run(&end, signals, notifier).await)
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use clap::CommandFactory as _;
 use fetchall::program::{
     ClientCertificate, Config, CookieJar, Credentials, PackCommand, ProgressStyle, ReportOptions,
-    ResultFormat, SaveOptions, Screen, Source, Template, TemplateError,
+    ResultFormat, SaveOptions, Screen, Source, Template, TemplateError, is_kept,
 };
 use fetchall::{
     AddressFamily, DefaultScheme, FaultPlan, HashAlgorithm, HttpVersion, InputFormat, LocalEnd,
@@ -23,7 +23,7 @@ use super::config_paths::check_output_dir;
 use super::fs_util::{is_only_for_writing, read_text};
 use super::pack_names::{check_format, pack_name};
 use super::path_conflicts::{
-    self, check_no_urls, check_saved, check_stdin, check_written, takers_of_stdin,
+    self, check_merged, check_no_urls, check_saved, check_stdin, check_written, takers_of_stdin,
 };
 use super::redact::RedactingWriter;
 use super::secrets::CookieSource;
@@ -76,6 +76,7 @@ impl TryFrom<Cli> for Config {
         config.faults = faults(&cli)?;
         config.save = save(&mut cli)?;
         config.report = report(&cli)?;
+        name_printed_columns(&mut config);
         set_cookies(&mut config, &mut cli)?;
         Ok(config)
     }
@@ -111,6 +112,9 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
         .count();
     if stdins > 1 {
         return Err(UsageError::StdinTwice);
+    }
+    if cli.cluster.merge {
+        check_merged(&sources)?;
     }
     if cli.cluster.split.is_some() && sources.iter().any(|one| matches!(one, Source::Url(_))) {
         return Err(UsageError::SplitsUrl);
@@ -420,7 +424,7 @@ fn save(cli: &mut Cli) -> Result<SaveOptions, UsageError> {
 fn results_format(cli: &Cli) -> Result<ResultFormat, UsageError> {
     if let Some(template) = &cli.format {
         let template = template_of(template)?;
-        check_columns(&template, &cli.keep_columns)?;
+        check_columns(&template, cli)?;
         return Ok(ResultFormat::Template(template));
     }
     Ok(if cli.json {
@@ -458,16 +462,49 @@ fn keep_caption(cli: &mut Cli) {
 }
 
 /// Fails for a template with a column that the run does not keep, which would always be empty.
-fn check_columns(template: &Template, kept: &[String]) -> Result<(), UsageError> {
-    let is_kept = |name: &str| {
-        kept.iter()
-            .any(|it| it == "*" || it.eq_ignore_ascii_case(name))
+fn check_columns(template: &Template, cli: &Cli) -> Result<(), UsageError> {
+    let kept = &cli.keep_columns;
+    // The entries of a sitemap, which its content may tell, have it without being asked.
+    let is_date = |name: &str| {
+        let may_be_sitemap = matches!(
+            cli.input_format,
+            InputFormatArg::Auto | InputFormatArg::Sitemap
+        );
+        may_be_sitemap && name.eq_ignore_ascii_case("lastmod")
     };
-    match template.columns().find(|name| !is_kept(name)) {
-        Some(name) => Err(UsageError::Template(format!(
-            "%{{columns.{name}}} is always empty without --keep-columns {name}"
-        ))),
-        None => Ok(()),
+    let mut columns = template.columns();
+    let Some(name) = columns.find(|name| !is_kept(kept, name) && !is_date(name)) else {
+        return Ok(());
+    };
+    let why = match &**kept {
+        [] => format!("without --keep-columns {name}"),
+        _ if keeps_all(kept) => {
+            format!(
+                "with --keep-columns '*', which leaves out url, headers and body; add {name} to it"
+            )
+        }
+        _ => format!("with --keep-columns {}; add {name} to it", kept.join(",")),
+    };
+    let text = format!("%{{columns.{name}}} is always empty {why}");
+    Err(UsageError::Template(redact::value(&text).into_owned()))
+}
+
+fn keeps_all(kept: &[String]) -> bool {
+    kept.iter().any(|name| name == "*")
+}
+
+/// Names the columns that a template prints, where all are kept: so a table that lacks one is warned
+/// of.
+fn name_printed_columns(config: &mut Config) {
+    let kept = &mut config.input.keep_columns;
+    if let Some((ResultFormat::Template(template), _)) = &config.report.results
+        && keeps_all(kept)
+    {
+        for name in template.columns() {
+            if !kept.iter().any(|it| it.eq_ignore_ascii_case(name)) {
+                kept.push(name.to_owned());
+            }
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn read_bytes(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u
 }
 
 /// Identity of a regular file, the same for all its hard links and for open streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct FileId {
     device: u64,
     inode: u64,

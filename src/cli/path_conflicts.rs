@@ -1,6 +1,7 @@
 //! Rejects options under which one file would be read and written at once, or stdin or a file used
 //! twice.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -187,6 +188,19 @@ pub(super) fn check_saved(cli: &Cli, sources: &[Source]) -> Result<(), UsageErro
         }
     }
     Ok(())
+}
+
+/// Checks that no journal to be merged is named twice, under whatever name.
+pub(super) fn check_merged(journals: &[Source]) -> Result<(), UsageError> {
+    let mut seen = HashSet::new();
+    let mut files = journals.iter().filter_map(|journal| match journal {
+        Source::File(path) => Some((path, FileId::of_path(path)?)),
+        Source::Stdin | Source::Url(_) | Source::Urls(_) => None,
+    });
+    match files.find(|(_, id)| !seen.insert(*id)) {
+        Some((path, _)) => Err(UsageError::MergedTwice(path.clone())),
+        None => Ok(()),
+    }
 }
 
 /// Returns the paths of the journal and the pack, as far as the options name or imply them.

@@ -27,6 +27,9 @@ pub enum UsageError {
     /// `--merge` without files.
     #[error("--merge: name the journals of all shards, such as DIR/*.jsonl")]
     NoJournals,
+    /// `--merge` with a file twice.
+    #[error("--merge: {} is named twice; name each journal once", .0.display())]
+    MergedTwice(PathBuf),
     /// `--split` with a URL.
     #[error("--split: only a list can be split, not a URL; put the URLs into a file")]
     SplitsUrl,
@@ -152,6 +155,7 @@ impl UsageError {
             },
             Self::NoInput
             | Self::NoJournals
+            | Self::MergedTwice(_)
             | Self::SavedIsInput(_)
             | Self::StdinForWriting
             | Self::StdinTwice

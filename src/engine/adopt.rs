@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::Engine;
 use super::body_verifier::BodyVerifier;
 use super::request::request_for;
+use super::{Engine, EngineOptions};
 use crate::fetch::Transport;
 use crate::model::{Job, SavedBody};
 use crate::store::BodyStore;
@@ -25,11 +25,11 @@ const SLICE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Whether a job may be settled by a file that is there: its line gives size and hash, so that
 /// nothing but this body fits, and its request changes nothing on the server.
-pub(super) fn is_adoptable<T, S>(engine: &Engine<T, S>, job: &Job) -> bool {
+pub(crate) fn is_adoptable(options: &EngineOptions, job: &Job) -> bool {
     let own_options = job.options.as_ref();
     own_options
         .is_some_and(|own_options| own_options.size.is_some() && own_options.hashes.is_some())
-        && request_for(job, &engine.options).0.is_safe()
+        && request_for(job, options).0.is_safe()
 }
 
 /// Whether there is a file of the right size for such a job. Reads the disk.
@@ -39,7 +39,8 @@ pub(super) fn has_candidate<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -
         .as_ref()
         .and_then(|own_options| own_options.size);
     let file = engine.store.file_of(job);
-    is_adoptable(engine, job) && file.is_some_and(|file| engine.store.file_length(&file) == size)
+    is_adoptable(&engine.options, job)
+        && file.is_some_and(|file| engine.store.file_length(&file) == size)
 }
 
 /// Hashes the file of a job. Returns the job, and the file if it has the size and hash of the line.

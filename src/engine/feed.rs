@@ -109,7 +109,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
         let nothing =
             |batch: Vec<ListEntry>| batch.into_iter().map(|entry| (entry, PriorResult::Nothing));
         let may_adopt = |entry: &ListEntry| match entry {
-            ListEntry::Job(job) => adopt::is_adoptable(self.engine, job),
+            ListEntry::Job(job) => adopt::is_adoptable(&self.engine.options, job),
             ListEntry::Invalid(_) | ListEntry::Sitemap(_) | ListEntry::Failed(_) => false,
         };
         if self.engine.past.is_empty() && !batch.iter().any(may_adopt) {

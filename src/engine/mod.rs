@@ -42,6 +42,8 @@ use crate::model::{FetchError, ReorderWindow};
 use crate::store::BodyStore;
 
 #[cfg(feature = "cli")]
+pub(crate) use adopt::is_adoptable;
+#[cfg(feature = "cli")]
 pub(crate) use body_verifier::BodyVerifier;
 pub(crate) use clock::RunClock;
 pub(crate) use decoder_budget::DecoderBudget;

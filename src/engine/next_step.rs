@@ -180,6 +180,10 @@ fn may_be_whole(ended: &FinishedAttempt, error: &FetchError) -> bool {
             *status != StatusCode::TOO_MANY_REQUESTS && error.retry_after().is_none()
         }
         FetchError::Redirect { .. } | FetchError::Protocol { .. } => true,
+        // A proxy that forwards sees the range; one that tunnels answers only to CONNECT.
+        FetchError::Proxy { status, .. } => {
+            status.is_some() && ended.attempt.url().scheme() == "http"
+        }
         // Once the rest had begun, it may go on from there.
         FetchError::Reset { .. } | FetchError::Timeout { .. } => ended.head.is_none(),
         _ => false,
@@ -390,6 +394,14 @@ mod tests {
         })
     }
 
+    fn proxy(status: Option<StatusCode>) -> Outcome {
+        Err(FetchError::Proxy {
+            status,
+            is_final: true,
+            cause: Cause::from_text("x"),
+        })
+    }
+
     /// The decision in words.
     fn decide(outcome: Outcome, ended: &FinishedAttempt) -> String {
         let options = EngineOptions {
@@ -506,6 +518,16 @@ mod tests {
                 }),
                 after(after(get(), with_part), no_retries_left),
                 "fail: could not connect: x, part kept",
+            ),
+            (
+                proxy(Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED)),
+                after(get(), with_part),
+                "continue with WithoutRange, part kept",
+            ),
+            (
+                proxy(None),
+                after(get(), with_part),
+                "fail: proxy error: x, part kept",
             ),
             // Resends, which count as no attempt.
             (

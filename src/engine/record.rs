@@ -40,7 +40,7 @@ pub(super) fn unreadable(mut settled: SettledJob, options: &EngineOptions) -> Se
 }
 
 /// Settles a job that an earlier run completed. The record repeats what that run recorded, except
-/// its attempts and timings. Columns are those of this run's list.
+/// its times, and what had changed since the run before. Columns are those of this run's list.
 pub(super) fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
     let place = &job.position;
     let is_of_line = past.line == place.line && past.input == place.input;
@@ -53,23 +53,18 @@ pub(super) fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJo
     let as_past = (!is_of_line).then(|| Box::new(past.clone()));
     let record = Record {
         outcome: OutcomeName::Skipped,
-        error: None,
-        attempts: 0,
-        resends: 0,
-        adopted: false,
-        resumed_at: None,
         change: None,
         at: clock.rfc3339(now()),
         started_ms: None,
         ttfb_ms: None,
         elapsed_ms: None,
         total_ms: None,
-        simulated: false,
         body: None,
         body_base64: None,
         ..past
     };
     let mut settled = SettledJob::new(job.position, record, Outcome::Skipped, job.raw);
+    settled.is_journaled = true;
     settled.past = as_past;
     settled
 }

@@ -52,10 +52,7 @@ impl ColumnRules {
 
     /// Whether the record repeats this column.
     pub(super) fn keeps(&self, name: &str) -> bool {
-        self.keep.iter().any(|kept| {
-            let is_all = kept == ALL_COLUMNS && !is_one_of(&REQUEST_FIELDS, name);
-            is_all || kept.eq_ignore_ascii_case(name)
-        })
+        is_kept(&self.keep, name)
     }
 
     /// Whether records repeat any column.
@@ -133,6 +130,15 @@ impl ColumnRules {
         let reason = format!("several {what} may be the URL: {names}");
         ListFlaw::with_hint(reason, Hint::ChooseUrlColumn)
     }
+}
+
+/// Whether records repeat this column, if they repeat `kept`: names, or `*`.
+#[must_use]
+pub fn is_kept(kept: &[String], name: &str) -> bool {
+    kept.iter().any(|kept| {
+        let is_all = kept == ALL_COLUMNS && !is_one_of(&REQUEST_FIELDS, name);
+        is_all || kept.eq_ignore_ascii_case(name)
+    })
 }
 
 /// Lists the first names for a message, with passwords masked: in a table without a header row they

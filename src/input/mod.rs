@@ -49,6 +49,7 @@ use flaw::ListFlaw;
 
 pub use self::url::DefaultScheme;
 pub use base_url::BaseUrl;
+pub use columns::is_kept;
 #[cfg(feature = "cli")]
 pub(crate) use division::{EntrySink, ListDigest, PartEntry, divide, other_form};
 pub(crate) use open::open;

@@ -64,8 +64,8 @@ impl SitemapList {
     /// Reads a sitemap that is fetched first.
     pub(super) fn fetched(url: String, argument: u64, rules: ListRules) -> Self {
         Self {
-            rules,
             parser: UrlParser::default(),
+            rules,
             argument: Some((url, argument)),
             top: None,
             child: None,
@@ -489,12 +489,16 @@ mod tests {
         }
     }
 
-    /// Reads a sitemap that the run has fetched.
+    /// Reads a sitemap that the run has fetched. If it is an index, each of its sitemaps has one
+    /// page.
     fn fetched(xml: String) -> Vec<ListEntry> {
-        let mut list = SitemapList::fetched("http://a.test/map".into(), 3, ListRules::default());
+        let list = SitemapList::fetched("http://a.test/map".into(), 3, ListRules::default());
+        entries(list, Some(xml))
+    }
+
+    fn entries(mut list: SitemapList, mut xml: Option<String>) -> Vec<ListEntry> {
         let input: Arc<str> = "argument".into();
         let mut found = Vec::new();
-        let mut xml = Some(xml);
         loop {
             let origin = EntryOrigin {
                 input: &input,
@@ -502,12 +506,17 @@ mod tests {
             };
             match list.next(&origin).unwrap() {
                 ListStep::Found(ListEntry::Sitemap(job)) => {
-                    assert_eq!(
-                        (job.position.line, job.url.as_str()),
-                        (3, "http://a.test/map")
-                    );
+                    let page = format!("<urlset><url><loc>{}/page</loc></url></urlset>", job.url);
+                    let body = match xml.take() {
+                        Some(xml) => {
+                            let place = (job.position.line, job.url.as_str());
+                            assert_eq!(place, (3, "http://a.test/map"));
+                            xml
+                        }
+                        None => page,
+                    };
                     let reply = job.sitemap().unwrap();
-                    reply.set_body(Box::new(io::Cursor::new(xml.take().unwrap())));
+                    reply.set_body(Box::new(io::Cursor::new(body)));
                     let record = crate::model::Record::for_line(&job.position, job.url.to_string());
                     let outcome = crate::model::Outcome::Skipped;
                     reply.send(SettledJob::new(job.position.clone(), record, outcome, None));
@@ -517,6 +526,47 @@ mod tests {
                 ListStep::End => return found,
             }
         }
+    }
+
+    fn index(of: usize) -> String {
+        let sitemaps = (1..=of).map(|n| format!("<sitemap><loc>http://a.test/{n}</loc></sitemap>"));
+        format!(
+            "<sitemapindex>{}</sitemapindex>",
+            sitemaps.collect::<String>()
+        )
+    }
+
+    /// Beyond the limit is one failure, that of the index: what is read before it is not lost.
+    #[test]
+    fn a_fetched_index_is_read_up_to_the_limit_of_the_protocol() {
+        let pages = |found: &[ListEntry]| {
+            let is_page = |entry: &&ListEntry| matches!(entry, ListEntry::Job(_));
+            found.iter().filter(is_page).count()
+        };
+        let found = fetched(index(60_000));
+        assert_eq!((found.len(), pages(&found)), (50_001, 50_000));
+        let failed = found
+            .iter()
+            .find(|entry| matches!(entry, ListEntry::Failed(_)));
+        let Some(ListEntry::Failed(failed)) = failed else {
+            panic!("the index has not failed");
+        };
+        assert_eq!(failed.record.url, "http://a.test/map");
+        let message = &failed.record.error.as_ref().unwrap().message;
+        assert!(
+            message.ends_with("it has more than 50,000 entries; the rest is not read"),
+            "{message}"
+        );
+        let last = shown(&found[50_000..]);
+        assert_eq!(last, ["1 http://a.test/50000/page"]);
+        assert_eq!(fetched(index(50_000)).len(), 50_000);
+    }
+
+    #[test]
+    fn an_index_in_a_file_has_no_limit() {
+        let stream = InputStream::new(Box::new(io::Cursor::new(index(60_000))));
+        let list = SitemapList::new(stream, ListRules::default());
+        assert_eq!(entries(list, None).len(), 60_000);
     }
 
     #[test]

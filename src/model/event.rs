@@ -27,6 +27,8 @@ pub(crate) struct SettledJob {
     pub raw: Option<Box<RawLine>>,
     /// The timing of its attempts; empty unless tracing is enabled.
     pub traces: Vec<AttemptTrace>,
+    /// Whether the journal has its record already.
+    pub is_journaled: bool,
     /// If it was skipped because of the record of an equal line: that, as the record of this line.
     pub past: Option<Box<Record>>,
     /// If it is a sitemap: where it goes instead of the reporters.
@@ -50,6 +52,7 @@ impl SettledJob {
             outcome,
             raw,
             traces: Vec::new(),
+            is_journaled: false,
             past: None,
             sitemap: None,
             json: OnceCell::new(),

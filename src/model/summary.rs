@@ -113,6 +113,9 @@ pub struct Summary {
     pub list_lines: Option<u64>,
     /// Whether the list was read to its end. If not, it may have more lines than `input`.
     pub list_ended: bool,
+    /// Why the results are not those of the whole list, where the journals of its shards were put
+    /// together.
+    pub problems: Vec<String>,
     /// Failures by kind.
     pub by_kind: BTreeMap<ErrorKind, u64>,
     /// Failures of kind `status` by status.
@@ -195,6 +198,7 @@ impl Summary {
             left: self.left,
             list_ended: self.list_ended,
             list_lines: self.list_lines,
+            problems: &self.problems,
             by_kind: &self.by_kind,
             by_status: &self.by_status,
             changes: &self.changes,
@@ -234,7 +238,7 @@ impl Summary {
     /// Whether every line of the list has its record.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.left == 0 && self.list_ended
+        self.left == 0 && self.list_ended && self.problems.is_empty()
     }
 }
 
@@ -254,6 +258,8 @@ struct SummaryJson<'a> {
     list_ended: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     list_lines: Option<u64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    problems: &'a [String],
     by_kind: &'a BTreeMap<ErrorKind, u64>,
     by_status: &'a BTreeMap<u16, u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -13,8 +13,7 @@ pub(super) use self::read::{JournalLine, JournalLines};
 use super::Reporter;
 use crate::model::{
     EngineEvent, ErrorKind, FetchError, InputPosition, JournalIndex, JournaledEnd, Outcome,
-    OutcomeName, PackHistory, PackLimits, PackPosition, Record, RecordError, Shard, ShardMark,
-    Summary,
+    PackHistory, PackLimits, PackPosition, Record, RecordError, Shard, ShardMark, Summary,
 };
 
 pub(crate) use self::appender::JournalNotes;
@@ -118,12 +117,8 @@ impl Journal {
     ) -> Result<(Self, JournalContents), JournalError> {
         let (index, seen) = read_locked(&file, File::try_lock)?;
         let is_empty = seen.shard.is_none() && seen.records == 0;
-        if seen.shard != shard && !is_empty {
-            let journal = seen.shard;
-            return Err(JournalError::OtherShard {
-                journal,
-                run: shard,
-            });
+        if !is_empty {
+            same_shard(seen.shard, shard)?;
         }
         let file = Arc::new(file);
         let unlocked_at_end = Arc::new(JournalLock(Arc::clone(&file)));
@@ -158,6 +153,28 @@ impl Journal {
     pub(crate) fn read_only(file: File) -> Result<JournalContents, JournalError> {
         let (index, seen) = read_locked(&file, File::try_lock_shared)?;
         Ok(seen.contents(JournalReader::without_writer(file, index)))
+    }
+
+    /// Checks that a journal that is open for reading is not one of another shard than that of a
+    /// run. What its first record or mark says holds for all of it.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    #[cfg(feature = "cli")]
+    pub(crate) fn check_shard(file: &File, run: Option<Shard>) -> Result<(), JournalError> {
+        if !file.metadata()?.is_file() {
+            return Err(JournalError::NotAFile);
+        }
+        let mut lines = JournalLines::of(file)?;
+        while let Some(line) = lines.next_line()? {
+            if let Some(mark) = line.bytes.and_then(shard_mark) {
+                return same_shard(Some(mark.shard), run);
+            }
+            if line.record().is_some() {
+                return same_shard(None, run);
+            }
+        }
+        Ok(())
     }
 
     /// Reads the journal again, ignoring bodies beyond the ends of these packs.
@@ -217,6 +234,14 @@ impl Journal {
             }
         }
         self.flush()
+    }
+}
+
+/// Fails if a journal is not one of the shard of a run.
+fn same_shard(journal: Option<Shard>, run: Option<Shard>) -> Result<(), JournalError> {
+    match journal == run {
+        true => Ok(()),
+        false => Err(JournalError::OtherShard { journal, run }),
     }
 }
 
@@ -415,8 +440,8 @@ impl Reporter for Journal {
         let EngineEvent::Settled(settled) = event else {
             return Ok(());
         };
-        // Skipped jobs are in the journal already, unless their file was adopted. If the disk is
-        // full, writing the record would fail too, and that error would replace the reported one.
+        // If the disk is full, writing the record would fail too, and that error would replace the
+        // reported one.
         let is_disk_full = matches!(
             settled.outcome,
             Outcome::Failed(FetchError::Save { ends_run: true, .. })
@@ -428,8 +453,7 @@ impl Reporter for Journal {
             self.buffer.push(b'\n');
         }
         self.packed = self.packed.max(record.end_in_pack());
-        let is_known = record.outcome == OutcomeName::Skipped && !record.adopted;
-        if is_known || is_disk_full {
+        if settled.is_journaled || is_disk_full {
             return Ok(());
         }
         let json = settled.json()?;
@@ -466,7 +490,7 @@ impl Reporter for Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{PackPlace, SettledJob};
+    use crate::model::{OutcomeName, PackPlace, SettledJob};
     use std::path::Path;
 
     fn place() -> InputPosition {

@@ -21,7 +21,6 @@ const MAX_NAMED: usize = 10;
 #[derive(Default)]
 pub(crate) struct JournalMerge {
     summary: Summary,
-    problems: Vec<String>,
     seen: SeenLines,
     /// The division of the list, and the journal of each of its shards.
     first: Option<Shard>,
@@ -135,22 +134,22 @@ impl JournalMerge {
         Ok(Ok(()))
     }
 
-    /// Returns the summary of the whole list, and what is wrong with its shards.
+    /// Returns the summary of the whole list, with what is wrong with its shards.
     #[must_use]
-    pub(crate) fn finish(mut self) -> (Summary, Vec<String>) {
+    pub(crate) fn finish(mut self) -> Summary {
+        self.summary.list_ended = self.has_all_lines();
         self.check_shards();
-        let (summary, problems) = (&mut self.summary, self.problems);
+        let summary = &mut self.summary;
         summary.input = summary.settled() + summary.left;
-        summary.list_ended = problems.is_empty();
         if let Some((at, ended_at)) = self.times {
             summary.wall = timestamp_span(&at, &ended_at).unwrap_or_default();
             (summary.at, summary.ended_at) = (Some(at), Some(ended_at));
         }
-        (self.summary, problems)
+        self.summary
     }
 
     fn tell(&mut self, problem: String) {
-        self.problems.push(problem);
+        self.summary.problems.push(problem);
     }
 
     fn count(&mut self, record: &Record) {
@@ -220,6 +219,13 @@ impl JournalMerge {
             )),
             Some(_) => {}
         }
+    }
+
+    /// Whether it is known how many lines each of all shards has.
+    fn has_all_lines(&self) -> bool {
+        let is_known = |shard: &MergedShard| shard.lines.is_some();
+        let of = self.first.map_or(1, |first| first.of().get());
+        self.shards.len() == of as usize && self.shards.values().all(is_known)
     }
 
     fn check_shards(&mut self) {

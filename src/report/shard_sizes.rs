@@ -61,7 +61,7 @@ pub(crate) fn shard_counts(lines: &[u64]) -> String {
     format!("{} to {}, median {}", at(0), at(last), at(median))
 }
 
-/// Says how long the host takes that takes longest: its URLs divided by its rate.
+/// Says how long the host takes that takes longest: the intervals between its requests.
 fn bound(hosts: &[(String, u64)], shard: Shard, interval: impl Fn(&str) -> Duration) -> String {
     // Where a host is in all shards, each of them has only its part.
     let shards = match shard.by() {
@@ -71,7 +71,7 @@ fn bound(hosts: &[(String, u64)], shard: Shard, interval: impl Fn(&str) -> Durat
     let time = |(host, urls): &(String, u64)| {
         let interval = interval(host);
         let urls = u32::try_from(urls.div_ceil(shards)).unwrap_or(u32::MAX);
-        interval.saturating_mul(urls)
+        interval.saturating_mul(urls.saturating_sub(1))
     };
     let longest = hosts.iter().max_by_key(|host| time(host));
     match longest.map(|host| (host, time(host), interval(&host.0))) {

@@ -31,8 +31,15 @@ pub(super) fn kinds(failures: impl Iterator<Item = (ErrorKind, u64)>) -> String 
 #[must_use]
 pub fn render(summary: &Summary, end_text: fn(EndReason) -> String) -> String {
     let mut text = counts(summary);
-    if !summary.list_ended {
-        text.push_str("; input not fully read");
+    match &*summary.problems {
+        [] if summary.list_ended => {}
+        [] => text.push_str("; input not fully read"),
+        [problem] => {
+            let _ = write!(text, "; {problem}");
+        }
+        problems => {
+            let _ = write!(text, "; {} problems with the journals", problems.len());
+        }
     }
     if let Some(why) = summary.ended_by {
         let _ = write!(text, "\nended early: {}", end_text(why));
@@ -146,6 +153,28 @@ mod tests {
             ..Summary::default()
         };
         insta::assert_snapshot!("adds_up", render(&summary, |reason| reason.to_string()));
+    }
+
+    #[test]
+    fn it_says_why_it_is_not_that_of_the_whole_list() {
+        let first_line = |problems: &[&str], list_ended| {
+            let summary = Summary {
+                problems: problems.iter().map(|it| (*it).to_owned()).collect(),
+                list_ended,
+                ..Summary::default()
+            };
+            let text = render(&summary, |reason| reason.to_string());
+            text.lines().next().unwrap_or_default().to_owned()
+        };
+        let counts = "0 URLs: 0 fetched, 0 failed";
+        assert_eq!(first_line(&[], true), counts);
+        assert_eq!(
+            first_line(&[], false),
+            format!("{counts}; input not fully read")
+        );
+        assert_eq!(first_line(&["why"], false), format!("{counts}; why"));
+        let two = format!("{counts}; 2 problems with the journals");
+        assert_eq!(first_line(&["a", "b"], true), two);
     }
 
     #[test]

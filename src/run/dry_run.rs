@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::problem::{Problem, RESULTS, RunError};
+use super::saving::{check_shard, journal_path};
 use crate::config::{Config, ResultFormat};
 use crate::input::{self, Batch};
 use crate::model::{
@@ -45,6 +46,7 @@ pub async fn dry_run(mut config: Config) -> Result<Summary, RunError> {
     config.input.saves_files |= config.save.dir.is_some();
     let live = Arc::default();
     let shard = config.input.shard;
+    check_shard(&journal_path(&config.save), shard)?;
     let tally = shard.map(|shard| Arc::new(Mutex::new(ShardTally::new(shard.of()))));
     config.input.tally = tally.clone();
     let mut batches = input::open(config.input, live).map_err(Problem::from)?;

@@ -15,21 +15,13 @@ use crate::report::{JournalError, JournalMerge, ReportError};
 /// Bytes of records that are written at a time.
 const BUFFER_BYTES: usize = 1 << 16;
 
-/// The journals of all shards, put together.
-#[derive(Debug, Default)]
-pub struct MergedRun {
-    /// The counts of the whole list. Its end counts as not reached if there are problems.
-    pub summary: Summary,
-    /// Why the journals are not those of a whole list.
-    pub problems: Vec<String>,
-}
-
 /// Writes the newest record of each line in the journals, which are the files of the configuration, to
-/// the results. Nothing is fetched.
+/// the results. Nothing is fetched. The summary is that of the whole list, and says why the journals
+/// are not all of it.
 ///
 /// # Errors
 /// [`RunError`] when a journal cannot be read or the results cannot be written.
-pub async fn merge(config: Config) -> Result<MergedRun, RunError> {
+pub async fn merge(config: Config) -> Result<Summary, RunError> {
     let work = move || {
         let stream = config.report.results.map(|(_, stream)| stream);
         let stream = stream.unwrap_or_else(|| Box::new(io::sink()));
@@ -45,8 +37,7 @@ pub async fn merge(config: Config) -> Result<MergedRun, RunError> {
             }
         }
         out.flush().map_err(unwritten)?;
-        let (summary, problems) = merge.finish();
-        Ok(MergedRun { summary, problems })
+        Ok(merge.finish())
     };
     Ok(run_blocking(work).await?)
 }

@@ -49,7 +49,7 @@ pub use host_options::HostOptions;
 pub use host_options::host_name;
 pub use list::List;
 #[cfg(feature = "cli")]
-pub use merge::{MergedRun, merge};
+pub use merge::merge;
 pub use problem::{Problem, RunError, SaveError};
 pub use sink::Sink;
 #[cfg(feature = "cli")]

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::problem::{Problem, SaveError};
 use crate::config::SaveOptions;
-use crate::model::PackHistory;
+use crate::model::{PackHistory, Shard};
 use crate::report::{Journal, JournalContents, JournalError, JournalReader};
 use crate::store::{FileStore, FilesOptions};
+#[cfg(feature = "cli")]
+use crate::store::{PackFiles, SavedFiles};
 
 /// A journal and its content.
 pub(super) struct OpenedJournal {
@@ -67,6 +69,32 @@ pub(super) fn open_to_read(path: &Path) -> std::io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, crate::store::NO_WAIT);
     options.open(path)
+}
+
+/// Returns the path of the journal of a run; empty if it has none.
+#[cfg(feature = "cli")]
+pub(super) fn journal_path(save: &SaveOptions) -> PathBuf {
+    match (&save.dir, &save.pack, &save.journal) {
+        (Some(dir), ..) => SavedFiles::journal_path(dir),
+        (None, _, Some(journal)) => journal.clone(),
+        (None, Some(pack), None) => PackFiles::new(pack).journal(),
+        (None, None, None) => PathBuf::new(),
+    }
+}
+
+/// Checks that a run of this shard, or of the whole list, can use the journal, if there is one.
+#[cfg(feature = "cli")]
+pub(super) fn check_shard(path: &Path, shard: Option<Shard>) -> Result<(), Problem> {
+    let checked = match open_to_read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        opened => opened
+            .map_err(JournalError::from)
+            .and_then(|file| Journal::check_shard(&file, shard)),
+    };
+    checked.map_err(|cause| {
+        let path = path.to_owned();
+        Problem::Save(SaveError::Journal { path, cause })
+    })
 }
 
 fn read_journal(

@@ -2,8 +2,12 @@
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::problem::{Problem, RunError, SaveError};
 use super::run_blocking;
@@ -14,6 +18,9 @@ use crate::model::{
 };
 use crate::report::{LARGEST_HOSTS, NoticeReporter, Output, largest_hosts, shard_counts};
 use crate::store::{PartFiles, PartSize, PartsError};
+
+/// Maximum time that a stopped division takes to remove its parts.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How a list is divided, and where the parts go.
 #[derive(Debug, Clone)]
@@ -27,17 +34,24 @@ pub struct SplitOptions {
 }
 
 /// Writes the lists of the configuration as one list for each shard, into a directory of their own.
-/// Nothing is fetched. In the summary, all lines count as skipped.
+/// Nothing is fetched. In the summary, all lines count as skipped. When `stop` completes, what was
+/// written is removed.
 ///
 /// # Errors
 /// [`RunError`] when a list cannot be read, or a part cannot be written.
-pub async fn split(config: Config, options: SplitOptions) -> Result<Summary, RunError> {
-    let work = move || {
-        let mut sink = PartSink {
-            tally: ShardTally::new(options.parts),
-            files: None,
-            options,
-        };
+pub async fn split(
+    config: Config,
+    options: SplitOptions,
+    stop: impl Future<Output = ()>,
+) -> Result<Summary, RunError> {
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    let mut sink = PartSink {
+        tally: ShardTally::new(options.parts),
+        files: None,
+        options,
+        is_stopped: Arc::clone(&is_stopped),
+    };
+    let work = run_blocking(move || {
         let SplitOptions { parts, by, .. } = sink.options;
         let lists = input::divide(config.input, parts, by, &mut sink)?;
         let lines = sink.finish(&lists)?;
@@ -54,8 +68,15 @@ pub async fn split(config: Config, options: SplitOptions) -> Result<Summary, Run
             list_ended: true,
             ..Summary::default()
         })
-    };
-    Ok(run_blocking(work).await?)
+    });
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => return Ok(done?),
+        () = stop => is_stopped.store(true, Relaxed),
+    }
+    // Without a limit, it might wait for the next line of a pipe.
+    let _ = timeout(REMOVAL_TIMEOUT, work).await;
+    Ok(Summary::default())
 }
 
 /// Counts the entries, and writes them into the parts.
@@ -63,6 +84,7 @@ struct PartSink {
     options: SplitOptions,
     tally: ShardTally,
     files: Option<PartFiles>,
+    is_stopped: Arc<AtomicBool>,
 }
 
 /// How many lines were divided, and what is said of them.
@@ -94,6 +116,9 @@ impl EntrySink for PartSink {
     }
 
     fn take(&mut self, entry: &PartEntry<'_>) -> Result<(), Problem> {
+        if self.is_stopped.load(Relaxed) {
+            return Err(Problem::Internal("stopped".to_owned()));
+        }
         self.tally.add(entry.shard, entry.host);
         let Some(files) = &mut self.files else {
             return Ok(());
@@ -210,7 +235,7 @@ struct HostDescription {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::future::pending;
 
     use proptest::prelude::*;
 
@@ -264,7 +289,9 @@ mod tests {
             by,
             dir: dir.path().join("parts"),
         };
-        let summary = runtime.block_on(split(config, split_options)).unwrap();
+        let summary = runtime
+            .block_on(split(config, split_options, pending()))
+            .unwrap();
         let mut lines = 0;
         for index in 0..3 {
             let shard = Shard::new(index, parts, by);

@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use self::pack_ends::{PackEnds, PackPart};
-use self::shelf::{Flaw, SavedPacks, Shelf, journal_path};
+use self::shelf::{Flaw, SavedPacks, Shelf};
 use super::packing::{known_end, lost_warning};
 use super::problem::RESULTS;
-use super::saving::{open_to_read, warnings};
+use super::saving::{check_shard, journal_path, open_to_read, warnings};
 use super::{OpenedList, Problem, RunError, SaveError, reporters, run_blocking};
 use crate::config::{Config, ReportOptions, ResultFormat, SaveOptions};
-use crate::engine::{BodyVerifier, EngineOptions, digest_of};
+use crate::engine::{BodyVerifier, EngineOptions, digest_of, is_adoptable};
 use crate::model::{
     BodyHashes, Cause, ContentChange, ErrorText, FetchError, InputPosition, Job, ListEntry,
     LiveStats, Outcome, PackPosition, Record, RelPath, Sha256, Summary, no_thread,
@@ -48,6 +48,7 @@ const MAX_LINES_BEHIND: usize = 100_000;
 pub async fn verify(mut config: Config) -> Result<Summary, RunError> {
     config.engine.with_body = config.http.body.is_some();
     config.engine.body_digest = config.http.body.as_deref().map(Sha256::of);
+    let shard = config.input.shard;
     let list = match config.input.sources.is_empty() {
         true => None,
         false => Some(OpenedList::open(&mut config)?),
@@ -63,8 +64,19 @@ pub async fn verify(mut config: Config) -> Result<Summary, RunError> {
     } = config;
     let work = move || {
         let journal = journal_path(&save);
+        if list.is_some() || shard.is_some() {
+            check_shard(&journal, shard)?;
+        }
         let mut shelf = Shelf::open(&save)?;
-        let found = read_journal(&journal).map_err(|problem| without_journal(problem, &save))?;
+        let found = match read_journal(&journal) {
+            // The next run adopts what the lines describe.
+            Err(Problem::Save(SaveError::NoJournal(_)))
+                if list.is_some() && matches!(shelf, Shelf::Files(_)) =>
+            {
+                JournalContents::default()
+            }
+            read => read.map_err(|problem| without_journal(problem, &save))?,
+        };
         if let Shelf::Packs(packs) = &mut shelf {
             packs.take_history(found.packs.clone());
         }
@@ -142,6 +154,16 @@ impl Suspect {
             flaw: None,
             in_front: Vec::new(),
         }
+    }
+
+    /// Expects also the size and the hashes that the line of a job gives.
+    fn expecting(mut self, job: &Job) -> Self {
+        if let Some(own_options) = &job.options {
+            self.size = own_options.size.or(self.size);
+            let hashes = own_options.hashes.as_deref().copied().unwrap_or_default();
+            self.hashes = hashes.or(self.hashes);
+        }
+        self
     }
 
     fn missing(record: Record, error: FetchError) -> Self {
@@ -314,7 +336,13 @@ impl Inspection {
         let past = self.past.find(url, file.as_ref(), request.as_deref());
         let PastRecord::Fetched(record) = past else {
             let mut record = Record::for_line(&job.position, url.to_owned());
-            record.file = file.map(|file| file.to_string());
+            record.file = file.as_ref().map(ToString::to_string);
+            if let Some(file) = &file
+                && is_adoptable(engine, job)
+                && self.shelf.has_file(file)
+            {
+                return Suspect::of(record).expecting(job);
+            }
             let why = "no run has fetched it";
             return Suspect::missing(record, FetchError::Checksum(Cause::from_text(why)));
         };
@@ -324,16 +352,11 @@ impl Inspection {
             ..*record
         };
         let in_front = ends.in_front_of(&record, None);
-        let mut suspect = Suspect {
+        let suspect = Suspect {
             in_front,
             ..Suspect::of(record)
         };
-        if let Some(own_options) = &job.options {
-            suspect.size = own_options.size.or(suspect.size);
-            let hashes = own_options.hashes.as_deref().copied().unwrap_or_default();
-            suspect.hashes = hashes.or(suspect.hashes);
-        }
-        suspect
+        suspect.expecting(job)
     }
 
     fn pass_on(&self, suspect: Suspect, suspects: &SyncSender<Suspect>) -> ControlFlow<()> {

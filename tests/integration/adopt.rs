@@ -67,7 +67,8 @@ fn a_file_that_is_there_is_adopted_and_journaled() {
 
     // From now on the journal knows it.
     let again = fetch(&out, &list).expect_exit(0);
-    assert_eq!((again.skipped(), adopted(&again).len()), (3, 0));
+    assert_eq!((again.skipped(), adopted(&again).len()), (3, 2));
+    assert_eq!(out.journal().len(), 3);
     assert_eq!(server.requests().len(), asked + 1);
     let plain = list.lines().next().unwrap().replace("\"size\"", "\"x\"");
     assert_eq!(fetch(&out, &plain).expect_exit(0).skipped(), 1);

@@ -179,7 +179,27 @@ fn kept_columns_are_in_every_output_and_in_the_journal() {
         .expect_exit(1);
     assert_eq!(template.stdout, "1 a, b|2 =1\\n2|3 c|");
     let wrong = run(&["-w", "%{columns.caption}"]).text().expect_exit(2);
-    insta::assert_snapshot!("column_that_is_not_kept", wrong.stderr);
+    let mut page = vec![wrong.stderr];
+    // What a column is not kept for: no option, other names, or a `*`, which is not for all.
+    for kept in [None, Some("--keep-columns=*")] {
+        let of_url = Run::new().text().args([path("a.csv")]).args(kept);
+        let wrong = of_url.args(["-w", "%{columns.URL}"]).expect_exit(2);
+        page.push(wrong.stderr);
+    }
+    insta::assert_snapshot!("column_that_is_not_kept", page.concat());
+    std::fs::write(path("b.csv"), format!("url,id\n{},7\n", row("/1"))).unwrap();
+    let all = |kept: &str| {
+        let run = Run::new().text().args([path("b.csv")]);
+        run.args([
+            "--keep-columns",
+            kept,
+            "-w",
+            "%{columns.url} %{columns.x}%{columns.id}",
+        ])
+    };
+    let done = all("*,url").expect_exit(0);
+    assert_eq!(done.stdout, format!("{} 7", row("/1")));
+    assert!(done.stderr.contains("no column x"), "{}", done.stderr);
     // A record has room for one of a name, in any case.
     let twice = run(&["--keep-columns= image_url,iD "]).text();
     insta::assert_snapshot!("column_kept_twice", twice.expect_exit(2).stderr);

@@ -258,6 +258,7 @@ fn another_shard_cannot_use_a_journal_and_the_same_one_resumes() {
                 None => run,
             }
         };
+        let dry_run = (option == "-o").then_some("--dry-run");
         let first = run(Some("1/4")).go();
         let before = site.requests().len();
         for (shard, named) in [
@@ -265,8 +266,18 @@ fn another_shard_cannot_use_a_journal_and_the_same_one_resumes() {
             (Some("1/5"), "shard 1/4, and this run is of shard 1/5"),
             (None, "shard 1/4, and this run is of the whole list"),
         ] {
-            let done = run(shard).expect_exit(2);
-            assert!(done.stderr.contains(named), "{}", done.stderr);
+            for instead in [None, Some("--verify"), dry_run] {
+                let mut run = run(shard);
+                if instead == Some("--verify") {
+                    run = run.arg("-");
+                }
+                let done = run.text().args(instead).expect_exit(2);
+                assert!(done.stderr.contains(named), "{}", done.stderr);
+            }
+        }
+        for instead in [Some("--verify"), dry_run].into_iter().flatten() {
+            let done = run(Some("1/4")).text().arg(instead).go();
+            assert_ne!(done.code, Some(2), "{}", done.stderr);
         }
         assert_eq!(site.requests().len(), before);
         let again = run(Some("1/4")).go();

@@ -14,6 +14,10 @@ const SHARDS: u32 = 3;
 fn site() -> Server {
     Server::http(|request| match path(request) {
         "/gone" => response("404 Not Found", &[], b"no"),
+        path if path.starts_with("/moved") => {
+            let target = path.replace("/moved", "Location: /slow");
+            response("302 Found", &[&target], b"")
+        }
         path if path.starts_with("/slow") => {
             std::thread::sleep(Duration::from_millis(20));
             response("200 OK", &["ETag: \"1\""], path.as_bytes())
@@ -176,7 +180,7 @@ fn what_is_missing_or_there_twice_is_told() {
         let told = done
             .stderr
             .lines()
-            .filter(|line| line.starts_with("fetchall:"));
+            .filter(|line| line.starts_with("fetchall:") || line.contains(" URLs: "));
         let told: Vec<_> = told.map(|line| shards.shown(line)).collect();
         page.push(format!(
             "{what}: {} records\n{}",
@@ -228,6 +232,25 @@ fn what_is_missing_or_there_twice_is_told() {
     std::fs::write(&copy, "http://a.test/\n").unwrap();
     check("a list", shards.merge(with_copy()));
     insta::assert_snapshot!("problems", page.join("\n\n"));
+}
+
+#[test]
+fn a_journal_that_is_named_twice_is_an_error() {
+    let site = site();
+    let shards = Shards::new(&lines(&site)).fetch_all();
+    let link = shards.dir.path().join("link.jsonl");
+    std::fs::hard_link(shards.journal(1), &link).unwrap();
+    let twice = shards.merge(
+        [0, 1, 2]
+            .map(|index| shards.journal(index))
+            .into_iter()
+            .chain([link]),
+    );
+    let done = twice.expect_exit(2);
+    assert_eq!(
+        shards.shown(&done.stderr),
+        "fetchall: --merge: DIR/link.jsonl is named twice; name each journal once\n"
+    );
 }
 
 #[test]
@@ -313,7 +336,10 @@ fn parts_of_a_split_that_note_their_shards_are_put_together() {
 fn a_shard_that_was_killed_and_run_again_gives_the_same_records() {
     let site = site();
     let mut list: Vec<_> = (0..300)
-        .map(|n| url(&site, n % 200, &format!("/slow{}", n % 200)))
+        .map(|n| {
+            let kind = if n % 5 == 0 { "moved" } else { "slow" };
+            url(&site, n % 200, &format!("/{kind}{}", n % 200))
+        })
         .collect();
     list.insert(7, "no url".to_owned());
     list.push(url(&site, 0, "/gone"));
@@ -343,16 +369,19 @@ fn a_shard_that_was_killed_and_run_again_gives_the_same_records() {
         "{}",
         after_kill.stderr
     );
-    let (killed, whole) = (killed.fetch_all(), whole.fetch_all());
-    let merged = |shards: &Shards| shards.merge_all().arg("--failures-ok").expect_exit(0);
-    let (killed_all, whole_all) = (merged(&killed), merged(&whole));
     let strip = |shards: &Shards, done: &Done| {
-        let text = done
-            .stdout
-            .replace(shards.dir.path().to_str().unwrap(), "DIR");
+        let dir = shards.dir.path().to_str().unwrap();
+        let text = done.stdout.replace(dir, "DIR");
         let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
         by_line(&records.collect::<Vec<_>>())
     };
+    // What was fetched before is printed as if this run had fetched it.
+    let (again, uninterrupted) = (killed.fetch(1), whole.fetch(1));
+    assert!(again.skipped() > 15, "{}", again.stderr);
+    assert_eq!(strip(&killed, &again), strip(&whole, &uninterrupted));
+    let (killed, whole) = (killed.fetch_all(), whole.fetch_all());
+    let merged = |shards: &Shards| shards.merge_all().arg("--failures-ok").expect_exit(0);
+    let (killed_all, whole_all) = (merged(&killed), merged(&whole));
     assert_eq!(strip(&killed, &killed_all), strip(&whole, &whole_all));
     // Once more, nothing changes.
     let again = killed.fetch_all();

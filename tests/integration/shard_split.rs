@@ -1,11 +1,14 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use fetchall::Sha256;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Done, Run};
+use crate::support::{Done, Run, binary};
 
 const PARTS: usize = 4;
 
@@ -255,6 +258,30 @@ fn lists_of_one_format_are_split_together() {
     let description = description(&into);
     assert_eq!(description["inputs"].as_array().unwrap().len(), 2);
     assert_eq!(description["lines"], 2);
+}
+
+/// The list never ends: the signal comes while parts are written.
+#[test]
+fn an_interrupted_split_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let into = dir.path().join("parts");
+    let mut child = binary()
+        .args(["--split", "4", "--into", into.to_str().unwrap(), "-"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let lines = urls().join("\n") + "\n";
+    let feeding = std::thread::spawn(move || while stdin.write_all(lines.as_bytes()).is_ok() {});
+    let has_part = || into.join(".split/part-00000.txt").exists();
+    while !has_part() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    feeding.join().unwrap();
+    assert_eq!(names(&into), BTreeSet::new());
 }
 
 /// What is behind a link, or in a directory of somebody else, is not removed.

@@ -79,7 +79,7 @@ async fn the_sitemaps_of_an_index_are_fetched_and_read_in_its_order() {
         at("/1?a=1&amp;b=2"),
         at("/2")
     );
-    mount(&server, "/a.xml", page(dated), 1).await;
+    mount(&server, "/a.xml", page(dated), 2).await;
     mount(
         &server,
         "/b.xml.gz",
@@ -144,6 +144,10 @@ async fn the_sitemaps_of_an_index_are_fetched_and_read_in_its_order() {
         Some(r#"{"lastmod":"2026-01-02"}"#)
     );
     assert_eq!(columns("/2"), None);
+    let dates = fetch([at("/a.xml")])
+        .text()
+        .args(["-w", "%{columns.lastmod}|"]);
+    assert_eq!(go(dates, 0).stdout, "2026-01-02||");
     let failed = |end: &str| {
         let error = done.of(end).error.as_ref().unwrap();
         (error.kind, error.message.clone())

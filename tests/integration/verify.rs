@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use fetchall::{ContentChange, ErrorKind};
+use fetchall::{ContentChange, ErrorKind, Sha256};
 
 use crate::support::{Done, Out, Run, Server, Texts, closed_port, path, response};
 
@@ -184,6 +184,64 @@ fn with_a_list_its_lines_are_checked() {
         "what is strange to the journal is not asked"
     );
     assert_eq!(server.requests().len(), asked, "no network");
+}
+
+/// What `--verify` says is what the next run does, also if the journal is lost: it adopts a file
+/// that has the size and the hash of its line.
+#[test]
+fn a_file_that_the_next_run_would_adopt_is_good() {
+    let server = pages();
+    let out = Out::new();
+    let names = ["a", "b", "c", "d"];
+    let hash = |name: &str| Sha256::of(format!("/{name}").as_bytes());
+    let rows = names.map(|name| match name {
+        "d" => format!("{0}/d,d,2,\n", server.url("")),
+        _ => format!("{0}/{name},{name},2,{1}\n", server.url(""), hash(name)),
+    });
+    let list = format!("url,file,size,sha256\n{}", rows.concat());
+    let run = || {
+        let run = out.run().args(["--input-format=csv", "-"]);
+        run.stdin(list.clone())
+    };
+    run().expect_exit(0);
+    fs::write(out.path().join("b"), "/x").unwrap();
+    fs::remove_file(out.path().join("c")).unwrap();
+    fs::remove_file(out.journal_path()).unwrap();
+    let done = run().arg("--verify").expect_exit(1);
+    let found: Vec<_> = done
+        .records
+        .iter()
+        .map(|record| {
+            let error = record.error.as_ref().unwrap();
+            (
+                record.file.clone().unwrap(),
+                record.change.unwrap(),
+                error.message.contains("no run"),
+            )
+        })
+        .collect();
+    let found: BTreeSet<_> = found
+        .iter()
+        .map(|(file, change, by_run)| (file.as_str(), change.as_str(), *by_run))
+        .collect();
+    let expected = [
+        ("b", "changed", false),
+        ("c", "gone", true),
+        ("d", "gone", true),
+    ];
+    assert_eq!(found, BTreeSet::from(expected));
+    assert_eq!(done.stderr, "4 bodies: 1 good, 2 missing, 1 changed\n");
+    assert!(!out.journal_path().exists());
+    let next = run().expect_exit(0);
+    assert_eq!(
+        next.records.iter().filter(|record| record.adopted).count(),
+        1
+    );
+    // Its journal knows the file of another URL.
+    fs::write(out.path().join("b"), "/b").unwrap();
+    let other = list.replace("/b,b", "/b?new,b");
+    let verify = out.run().args(["--verify", "--input-format=csv", "-"]);
+    verify.stdin(other).expect_exit(0);
 }
 
 /// The bytes behind the link are those of another URL, though of the same length.

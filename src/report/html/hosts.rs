@@ -62,8 +62,11 @@ impl HostStats {
             }
             Outcome::Skipped => {}
         }
-        let record = &settled.record;
-        self.requests += u64::from(record.attempts) + u64::from(record.resends);
+        // The requests of a skipped URL are those of an earlier run.
+        if !matches!(settled.outcome, Outcome::Skipped) {
+            let record = &settled.record;
+            self.requests += u64::from(record.attempts) + u64::from(record.resends);
+        }
         for one in &settled.traces {
             let is_throttle = matches!(one.status, Some(429 | 503));
             let failed = matches!(one.outcome, TraceOutcome::Failed(_));

@@ -1,7 +1,7 @@
 //! The bodies that earlier runs saved, and what may be wrong with them.
 
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::SaveOptions;
 use crate::engine::BodyVerifier;
@@ -10,6 +10,7 @@ use crate::model::{
     RecordError, RelPath,
 };
 use crate::report::ReportError;
+use crate::run::saving::journal_path;
 use crate::run::{Problem, SaveError};
 use crate::store::{PackError, PackFiles, SavedFiles, SavedPack, file_of};
 
@@ -59,6 +60,11 @@ impl Shelf {
 
     pub(super) fn file_of(&self, job: &Job) -> Option<RelPath> {
         matches!(self, Self::Files(_)).then(|| file_of(job))
+    }
+
+    /// Whether there is a file of this name.
+    pub(super) fn has_file(&self, file: &RelPath) -> bool {
+        matches!(self, Self::Files(files) if files.open_file(file).is_ok())
     }
 
     /// Reads a body through the checks.
@@ -192,14 +198,5 @@ impl From<io::Error> for Flaw {
             io::ErrorKind::InvalidData | io::ErrorKind::Other => Self::changed(&error.to_string()),
             _ => Self::changed(&format!("cannot be read: {error}")),
         }
-    }
-}
-
-pub(super) fn journal_path(save: &SaveOptions) -> PathBuf {
-    match (&save.dir, &save.pack, &save.journal) {
-        (Some(dir), ..) => SavedFiles::journal_path(dir),
-        (None, _, Some(journal)) => journal.clone(),
-        (None, Some(pack), None) => PackFiles::new(pack).journal(),
-        (None, None, None) => PathBuf::new(),
     }
 }

@@ -2,6 +2,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use fetchall::OutcomeName;
+
 use super::{noise, path_of};
 use crate::support::{Server, Texts, Warc, WarcRecord, records, response, warcio_checks};
 
@@ -131,7 +133,9 @@ fn a_full_disk_ends_the_run_and_the_next_one_goes_on() {
         assert_eq!(left.code(2), "0", "{}", left.said(2));
         let again = fs::read_to_string(left.out.path().join("2.out")).unwrap();
         let again = records(&again);
-        let skipped = again.iter().filter(|record| record.attempts == 0);
+        let skipped = again
+            .iter()
+            .filter(|record| record.outcome == OutcomeName::Skipped);
         assert_eq!(skipped.count(), done);
         assert_eq!(left.intact(2), 13);
     }
