@@ -37,7 +37,7 @@ use crate::model::{
     EndReason, EngineEvent, LiveStats, ReorderWindow, Sha256, Summary, start_thread,
 };
 use crate::report::{JournalReader, Pump, ReportError, Reporter};
-use crate::schedule::Scheduler;
+use crate::schedule::{Bandwidth, Scheduler};
 use crate::store::{BodyStore, DiscardStore, MemoryStore};
 
 pub use builder::{BuildError, FetcherBuilder};
@@ -345,8 +345,10 @@ impl PreparedRun {
             self.config.engine.worker_threads(),
             Arc::clone(&self.live),
         );
+        self.live.set_limit_rate(self.config.schedule.limit_rate);
         let engine = Engine {
             scheduler,
+            bandwidth: Arc::new(Bandwidth::new(&self.config.schedule)),
             options: self.config.engine,
             retry: self.config.retry,
             transport,
@@ -360,12 +362,13 @@ impl PreparedRun {
             windows: DecoderBudget::new(),
             broken: OnceLock::new(),
         };
+        let updates = self.config.limit_updates;
         let (live, clock, shutdown) = (self.live, self.clock, self.shutdown);
         let is_shard = self.config.save.shard.is_some();
         #[cfg(feature = "cli")]
         let delivery = self.delivery;
         let work = async {
-            let end = engine::run(engine, self.batches, self.window).await;
+            let end = engine::run(engine, self.batches, self.window, updates).await;
             if end.input_error.is_none() {
                 wait_for_count(&live).await;
             }

@@ -13,6 +13,8 @@ mod addresses;
 mod adopt;
 /// Memory of what waits is bounded.
 mod ahead;
+/// Limits on bytes per second.
+mod bandwidth;
 /// What bodies are checked for: media types.
 mod checks;
 /// Content codings that are kept, decoded, or truncated.
