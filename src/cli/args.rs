@@ -318,7 +318,7 @@ pub(crate) struct Cli {
     /// Progress display.
     ///
     /// On stderr. auto shows no bar if CI is set, and a line every few seconds on a dumb terminal.
-    /// SIGUSR1 prints the current status, also with -q.
+    /// SIGUSR1 prints the current status, also with -q. SIGUSR2 reads the limits again.
     #[arg(
         long,
         value_name = "HOW",

@@ -59,6 +59,8 @@ mod idle;
 mod journal;
 /// The library without the program.
 mod library;
+/// Limits that change while a run goes on.
+mod limits;
 /// Where URLs come from: files, stdin, arguments.
 mod list;
 /// Cookies of a run, `.netrc`, and client certificates.
