@@ -15,7 +15,7 @@ use crate::model::{CookieJar, EndReason};
 use crate::model::{Record, Shard};
 #[cfg(feature = "cli")]
 use crate::report::{Screen, Template, TimelineStyle};
-use crate::schedule::{RetryPolicy, ScheduleOptions};
+use crate::schedule::{LimitUpdates, RetryPolicy, ScheduleOptions};
 
 /// All options of a run.
 #[derive(Debug, Default)]
@@ -36,6 +36,8 @@ pub struct Config {
     pub save: SaveOptions,
     /// Where results go.
     pub report: ReportOptions,
+    /// Where new limits come from while it runs.
+    pub limit_updates: Option<LimitUpdates>,
 }
 
 /// Where bodies are saved, and how earlier runs are resumed.

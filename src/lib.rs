@@ -128,7 +128,9 @@ pub mod program {
     pub use crate::run::{
         NotifyError, dry_run, host_name, merge, notify_url, run, run_until, split, verify,
     };
-    pub use crate::schedule::{HostLimit, PerHostLimit, RetryPolicy, ScheduleOptions};
+    pub use crate::schedule::{
+        HostLimit, HostLimits, LimitUpdate, PerHostLimit, RetryPolicy, ScheduleOptions,
+    };
 }
 
 pub use fetch::{

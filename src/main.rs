@@ -12,7 +12,9 @@ use fetchall::demo::PracticeServer;
 use fetchall::program::{Config, ProgressStyle, Screen, WarningCallback};
 use fetchall::{JournalError, PartsError, Problem, RunError, SaveError, Summary};
 
-use cli::{Cli, CliAction, CliError, EarlySignals, RunNotifier, SettingOrigins, Signals};
+use cli::{
+    Cli, CliAction, CliError, EarlySignals, LimitReader, RunNotifier, SettingOrigins, Signals,
+};
 
 /// A URL takes some 65 allocations, most of them in the HTTP client: this allocator saves a tenth of
 /// the CPU time. mimalloc is as fast, but keeps three times as much memory after large bodies.
@@ -27,7 +29,7 @@ const EXIT_PIPE_CLOSED: u8 = 141;
 fn main() -> ExitCode {
     cli::report_panics();
     cli::raise_descriptor_limit();
-    // Before anything slow: until then, SIGUSR1 would end the process.
+    // Before anything slow: until then, SIGUSR1 and SIGUSR2 would end the process.
     let early = EarlySignals::catch();
     let (cli, origins) = match cli::read(std::env::args_os()) {
         Ok(CliAction::Run(cli, origins)) => (*cli, origins),
@@ -98,7 +100,9 @@ async fn program(
     let mut config = configure(cli, &console)?;
     // Not earlier: Ctrl-C has to end the reading of a request body from a terminal.
     let screen = config.report.screen.clone();
-    let signals = listen(early, screen.clone())?;
+    let limits = console.origins.limits.clone();
+    let limits = LimitReader::new(std::env::args_os(), limits, &mut config);
+    let signals = listen(early, screen.clone(), limits)?;
     if let Some(screen) = screen.as_ref().filter(|_| !console.quiet) {
         cli::start_logs(verbose, Screen::clone(screen));
     }
@@ -109,6 +113,10 @@ async fn program(
         true => Some(start_demo(&mut config, &console).await?),
         false => None,
     };
+    if dry_run || verify || merge || split.is_some() {
+        // These have no limits that could change.
+        config.limit_updates = None;
+    }
     if dry_run {
         let listed = until_signal(fetchall::program::dry_run(config), &signals).await;
         return Ok(finish_action(&listed, &signals, &console));
@@ -172,10 +180,14 @@ fn warn_above(screen: Screen) -> WarningCallback {
     }))
 }
 
-/// Listens for signals. The status of the run is shown on `screen`.
-fn listen(early: EarlySignals, screen: Option<Screen>) -> Result<Signals, ExitCode> {
+/// Listens for signals. The status of the run is shown on `screen`, and `limits` are read again.
+fn listen(
+    early: EarlySignals,
+    screen: Option<Screen>,
+    limits: LimitReader,
+) -> Result<Signals, ExitCode> {
     let screen = screen.unwrap_or_else(|| Screen::new(ProgressStyle::None));
-    Signals::listen(early, screen).map_err(|error| {
+    Signals::listen(early, screen, limits).map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::WouldBlock => format!("; {}", cli::MORE_THREADS),
             _ => String::new(),

@@ -148,6 +148,17 @@ pub(crate) struct Cli {
     /// Retries and redirects count as requests [default: unlimited].
     #[arg(long, value_name = "N/s", value_parser = value_parsers::rate, help_heading = "Concurrency and rate")]
     pub rate: Option<f64>,
+    /// Bytes of all bodies per second: 500KB/s.
+    ///
+    /// As they come on the wire, before decoding. Bodies share it evenly; waiting for it is no stall,
+    /// but counts for --max-time. 0: no limit [default: unlimited].
+    #[arg(long, value_name = "SIZE", value_parser = value_parsers::byte_rate, help_heading = "Concurrency and rate")]
+    pub limit_rate: Option<u64>,
+    /// Bytes of bodies per second for each host.
+    ///
+    /// As --limit-rate [default: unlimited].
+    #[arg(long, value_name = "SIZE", value_parser = value_parsers::byte_rate, help_heading = "Concurrency and rate")]
+    pub host_limit_rate: Option<u64>,
     /// Stop starting requests after this time.
     ///
     /// Requests in flight get 10 s to finish; everything else counts as left [default: never].
@@ -307,7 +318,7 @@ pub(crate) struct Cli {
     /// Progress display.
     ///
     /// On stderr. auto shows no bar if CI is set, and a line every few seconds on a dumb terminal.
-    /// SIGUSR1 prints the current status, also with -q.
+    /// SIGUSR1 prints the current status, also with -q. SIGUSR2 reads the limits again.
     #[arg(
         long,
         value_name = "HOW",

@@ -193,10 +193,12 @@ fn read_data(data: &str) -> Result<Bytes, UsageError> {
     }
 }
 
-fn set_limits(config: &mut Config, cli: &Cli) {
+pub(super) fn set_limits(config: &mut Config, cli: &Cli) {
     config.schedule.per_host = cli.per_host;
     config.schedule.host_interval = cli.host_interval;
     config.schedule.rate = cli.rate;
+    config.schedule.limit_rate = cli.limit_rate;
+    config.schedule.host_limit_rate = cli.host_limit_rate;
     config.schedule.look_ahead = cli.look_ahead;
     let retry = &mut config.retry;
     retry.retries = cli.retries;

@@ -255,8 +255,12 @@ const FLAGS: [(&[&str], &str); 56] = [
         "compression is requested by default; --no-compression disables that",
     ),
     (
-        &["--limit-rate"],
-        "--rate N/s limits requests; there is no bandwidth limit",
+        &[
+            "--max-overall-download-limit",
+            "--max-download-limit",
+            "--max-speed",
+        ],
+        "--limit-rate SIZE/s limits all bodies together, --host-limit-rate those of each host",
     ),
     (
         &["--max-filesize", "--quota"],

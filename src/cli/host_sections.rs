@@ -15,10 +15,11 @@ use super::{secrets, value_parsers};
 pub(super) const HOST_KEY: &str = "host";
 
 /// The options that a section may set.
-const HOST_OPTIONS: [&str; 7] = [
+const HOST_OPTIONS: [&str; 8] = [
     "cert",
     "header",
     "host-interval",
+    "host-limit-rate",
     "key",
     "per-host",
     "retries",
@@ -133,6 +134,7 @@ fn set(
         "key" => files.key = Some(text.into()),
         "per-host" => limit.per_host = Some(value_parsers::per_host(text)?),
         "host-interval" => limit.host_interval = Some(value_parsers::duration(text)?),
+        "host-limit-rate" => limit.limit_rate = Some(value_parsers::byte_rate(text)?),
         _ => limit.retries = Some(value_parsers::parse_integer(text)?),
     }
     Ok(())

@@ -9,11 +9,15 @@ use fetchall::program::Config;
 
 use super::arg_values::GenerateArg;
 use super::cli_error::CliError;
+use super::host_sections::HostSection;
+use super::limit_settings::{LimitSetting, limit_settings};
 use super::masked_values::Redactions;
 use super::options::SettingError;
 use super::setting_origins::SettingOrigins;
 use super::settings::{MergedSettings, merge};
-use super::{Cli, config_file, environment, explain, generate, host_sections, print_config};
+use super::{
+    Cli, config_file, environment, explain, generate, host_sections, print_config, redact,
+};
 
 /// What the command line requests.
 pub(crate) enum CliAction {
@@ -39,30 +43,15 @@ pub(crate) fn read(args: impl Iterator<Item = OsString>) -> Result<CliAction, Cl
         let page = explain::page(kind.map(String::as_str), &line).map_err(CliError::Explain)?;
         return Ok(CliAction::Print(page));
     }
-    let variables = environment::read(&command, |name| std::env::var_os(name))?;
     let files = files(&line)?;
     // Also if FETCHALL_CONFIG named it: it may be stdin, which can be read only once.
     let named = files.paths.first().filter(|_| files.must_exist).cloned();
-    let mut looked_up = Vec::new();
-    let (mut sources, mut hosts) = (vec![variables], Vec::new());
-    for path in files.paths {
-        let given = if files.must_exist {
-            Some(config_file::read(&path, &command)?)
-        } else {
-            config_file::read_optional(&path, &command)?
-        };
-        looked_up.push((path, given.is_some()));
-        if let Some(file) = given {
-            sources.push(file.settings);
-            hosts.push(file.hosts);
-        }
-    }
-    let hosts = host_sections::merge(hosts);
-    let settled = if is_whole && sources.iter().all(Vec::is_empty) {
-        MergedSettings::of(line)
-    } else {
-        merge(&mut command, &args, &line, sources)?
-    };
+    let AllSettings {
+        settled,
+        hosts,
+        looked_up,
+        limits,
+    } = all_settings(&mut command, &args, line, is_whole, files)?;
     if settled.matches.get_flag("print_config") {
         host_sections::apply(&hosts, &mut Config::default())?;
         return Ok(CliAction::Print(print_config::text(
@@ -75,8 +64,75 @@ pub(crate) fn read(args: impl Iterator<Item = OsString>) -> Result<CliAction, Cl
     let origins = SettingOrigins {
         redactions: Redactions::of(&command, &settled.matches),
         given: settled.used,
+        limits,
     };
     Ok(CliAction::Run(Box::new(cli), origins))
+}
+
+/// Reads the settings of a call again that started a run.
+///
+/// # Errors
+/// As [`read`], and if a file that was named is no file but a pipe, which has been read.
+pub(super) fn read_again(args: &[OsString]) -> Result<(Cli, Vec<LimitSetting>), CliError> {
+    let mut command = Cli::command();
+    let (line, is_whole) = command_line(&mut command, args)?;
+    let files = files(&line)?;
+    for path in files.paths.iter().filter(|_| files.must_exist) {
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            let name = redact::name(&path.to_string_lossy());
+            let text = format!("cannot read the config file {name} again: not a regular file");
+            return Err(SettingError(text).into());
+        }
+    }
+    let read = all_settings(&mut command, args, line, is_whole, files)?;
+    let mut cli = Cli::from_arg_matches(&read.settled.matches)?;
+    cli.hosts = read.hosts;
+    Ok((cli, read.limits))
+}
+
+/// The settings of all sources.
+struct AllSettings {
+    settled: MergedSettings,
+    hosts: Vec<HostSection>,
+    /// The config files that were looked up, and whether each was there.
+    looked_up: Vec<(PathBuf, bool)>,
+    limits: Vec<LimitSetting>,
+}
+
+fn all_settings(
+    command: &mut clap::Command,
+    args: &[OsString],
+    line: ArgMatches,
+    is_whole: bool,
+    files: ConfigPaths,
+) -> Result<AllSettings, CliError> {
+    let variables = environment::read(command, |name| std::env::var_os(name))?;
+    let mut looked_up = Vec::new();
+    let (mut sources, mut hosts) = (vec![variables], Vec::new());
+    for path in files.paths {
+        let given = if files.must_exist {
+            Some(config_file::read(&path, command)?)
+        } else {
+            config_file::read_optional(&path, command)?
+        };
+        looked_up.push((path, given.is_some()));
+        if let Some(file) = given {
+            sources.push(file.settings);
+            hosts.push(file.hosts);
+        }
+    }
+    let given: Vec<_> = sources.iter().flatten().cloned().collect();
+    let settled = if is_whole && given.is_empty() {
+        MergedSettings::of(line)
+    } else {
+        merge(command, args, &line, sources)?
+    };
+    Ok(AllSettings {
+        limits: limit_settings(command, &settled, &given),
+        settled,
+        hosts: host_sections::merge(hosts),
+        looked_up,
+    })
 }
 
 /// Parses the command line alone. Returns also whether it is complete: an option that another one

@@ -1,5 +1,6 @@
 //! Names the source of a setting that turns out to be wrong only after parsing.
 
+use super::limit_settings::LimitSetting;
 use super::masked_values::Redactions;
 use super::options::{SettingEntry, SettingOrigin, SettingValue};
 use super::usage_error::UsageError;
@@ -22,6 +23,8 @@ const PATH_OPTIONS: [&str; 10] = [
 #[derive(Debug, Default)]
 pub(crate) struct SettingOrigins {
     pub given: Vec<SettingEntry>,
+    /// The limits that can change during the run.
+    pub limits: Vec<LimitSetting>,
     pub redactions: Redactions,
 }
 

@@ -1,4 +1,4 @@
-//! Signals: Ctrl-C and SIGTERM stop the run, SIGUSR1 prints its status.
+//! Signals: Ctrl-C and SIGTERM stop the run, SIGUSR1 prints its status, SIGUSR2 reads its limits again.
 
 use std::io;
 #[cfg(unix)]
@@ -14,6 +14,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
+use super::LimitReader;
 #[cfg(unix)]
 use super::fd_limit::free_descriptors;
 
@@ -31,17 +32,17 @@ const CAUGHT_DESCRIPTORS: usize = 2;
 /// unless a write hangs that nothing can interrupt.
 const FORCED_EXIT_DELAY: Duration = Duration::from_secs(2);
 
-/// The signals that are caught from the start of the process: SIGUSR1, whose default action would
-/// end it while it is still starting. Ctrl-C and SIGTERM keep their default action until
+/// The signals that are caught from the start of the process: SIGUSR1 and SIGUSR2, whose default
+/// action would end it while it is still starting. Ctrl-C and SIGTERM keep their default action until
 /// [`Signals::listen`]: before, there is nothing to shut down, and Ctrl-C has to end the reading of
 /// a request body from a terminal.
 ///
-/// It is caught, not ignored: child processes inherit ignored signals.
+/// They are caught, not ignored: child processes inherit ignored signals.
 #[derive(Debug)]
 pub(crate) struct EarlySignals {
-    /// SIGUSR1.
+    /// SIGUSR1 and SIGUSR2.
     #[cfg(unix)]
-    status_requests: io::Result<Signal>,
+    requests: io::Result<(Signal, Signal)>,
 }
 
 impl EarlySignals {
@@ -53,25 +54,26 @@ impl EarlySignals {
             // The handler stays installed after this runtime is dropped.
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let _entered = runtime.enter();
-            let status_requests = signal(SignalKind::user_defined1())?;
+            let status = signal(SignalKind::user_defined1())?;
+            let limits = signal(SignalKind::user_defined2())?;
             // With SIGXFSZ caught, a file at its size limit (ulimit -f) is a write error that can
             // name the file.
             let too_large = rustix::process::Signal::XFSZ.as_raw();
             let _ = signal(SignalKind::from_raw(too_large));
-            Ok(status_requests)
+            Ok((status, limits))
         };
         // tokio panics when it gets no descriptor for this.
-        let status_requests = match free_descriptors(CATCHING_DESCRIPTORS) {
+        let requests = match free_descriptors(CATCHING_DESCRIPTORS) {
             CATCHING_DESCRIPTORS => catch(),
             _ => Err(io::Error::other("too many open files")),
         };
-        Self { status_requests }
+        Self { requests }
     }
 
     /// Returns how many descriptors catching the signals needs but could not get.
     #[cfg(unix)]
     pub(crate) fn missing_descriptors(&self) -> usize {
-        match self.status_requests {
+        match self.requests {
             Ok(_) => 0,
             Err(_) => CAUGHT_DESCRIPTORS,
         }
@@ -93,13 +95,18 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Starts to listen. From now on these signals no longer end the process by themselves, and
-    /// SIGUSR1 prints the status of the run on `screen`. The listener has its own thread, so that
-    /// signals work even while the rest of the program hangs in a write to an unread pipe.
+    /// Starts to listen. From now on these signals no longer end the process by themselves, SIGUSR1
+    /// prints the status of the run on `screen`, and SIGUSR2 has `limits` read again. The listener
+    /// has its own thread, so that signals work even while the rest of the program hangs in a write
+    /// to an unread pipe.
     ///
     /// # Errors
     /// When the thread or the signal handlers cannot be set up.
-    pub(crate) fn listen(early: EarlySignals, screen: Screen) -> io::Result<Self> {
+    pub(crate) fn listen(
+        early: EarlySignals,
+        screen: Screen,
+        limits: LimitReader,
+    ) -> io::Result<Self> {
         let signals = Self {
             code: Arc::default(),
             pending: Arc::new(Semaphore::new(0)),
@@ -110,7 +117,9 @@ impl Signals {
             .name("signals".into())
             .spawn(
                 move || match Builder::new_current_thread().enable_all().build() {
-                    Ok(runtime) => runtime.block_on(this.handle_signals(&ready, &screen, early)),
+                    Ok(runtime) => {
+                        runtime.block_on(this.handle_signals(&ready, &screen, &limits, early))
+                    }
                     // The receiver is still waiting for this.
                     Err(error) => drop(ready.send(Err(error))),
                 },
@@ -124,15 +133,17 @@ impl Signals {
         &self,
         ready: &mpsc::Sender<io::Result<()>>,
         screen: &Screen,
+        limits: &LimitReader,
         early: EarlySignals,
     ) {
         let streams = signal(SignalKind::interrupt())
             .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)))
-            .and_then(|(one, other)| Ok((one, other, early.status_requests?)));
-        let (mut interrupt, mut terminate, mut status_requests) = match streams {
-            Ok(streams) => streams,
-            Err(error) => return drop(ready.send(Err(error))),
-        };
+            .and_then(|(one, other)| Ok((one, other, early.requests?)));
+        let (mut interrupt, mut terminate, (mut status_requests, mut limit_requests)) =
+            match streams {
+                Ok(streams) => streams,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
         drop(ready.send(Ok(())));
         let mut count = 0;
         loop {
@@ -141,6 +152,11 @@ impl Signals {
                 _ = terminate.recv() => TERMINATED,
                 _ = status_requests.recv() => {
                     print_status(screen);
+                    continue;
+                }
+                _ = limit_requests.recv() => {
+                    let (limits, screen) = (limits.clone(), screen.clone());
+                    answer(move || limits.read_again(&screen));
                     continue;
                 }
             };
@@ -154,6 +170,7 @@ impl Signals {
         &self,
         ready: &mpsc::Sender<io::Result<()>>,
         _: &Screen,
+        _: &LimitReader,
         _: EarlySignals,
     ) {
         drop(ready.send(Ok(())));
@@ -192,17 +209,22 @@ impl Signals {
     }
 }
 
-/// Prints the status of the run. Uses its own thread, since a blocked terminal must not delay the
-/// handling of the other signals.
+/// Prints the status of the run.
 #[cfg(unix)]
 fn print_status(screen: &Screen) {
     let screen = screen.clone();
-    let thread = std::thread::Builder::new().spawn(move || {
+    answer(move || {
         if let Some(line) = screen.snapshot() {
             // Ignored if stderr is closed.
             let _ = screen.suspend(|| writeln!(io::stderr(), "{line}"));
         }
     });
+}
+
+/// Answers a signal on a thread of its own, since a blocked terminal or file system must not delay the
+/// handling of the other signals.
+#[cfg(unix)]
+fn answer(what: impl FnOnce() + Send + 'static) {
     // If no thread could be started, the user can send the signal again.
-    drop(thread);
+    drop(std::thread::Builder::new().spawn(what));
 }

@@ -129,6 +129,13 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Parses `SIZE/s` or `SIZE` into bytes per second; 0 means no limit.
+pub(super) fn byte_rate(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let text = text.strip_suffix("/s").unwrap_or(text);
+    size(text).map_err(|_| "invalid rate; use 500KB/s, 10MiB/s or 1GB/s".to_owned())
+}
+
 pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     if text.contains(['\r', '\n']) {
         return Err(
@@ -256,6 +263,22 @@ mod tests {
     fn a_url_contains_no_line_break() {
         assert!(http_url("http://a/x\n").is_ok());
         assert!(http_url("http://a/\nx").is_err() && http_url("http://a/\tx").is_err());
+    }
+
+    #[test]
+    fn byte_rates_are_sizes_per_second() {
+        for (text, bytes) in [
+            ("500K/s", 500_000),
+            ("10MiB/s", 10 << 20),
+            ("1.5 MB/s", 1_500_000),
+            ("2048", 2048),
+            ("0", u64::MAX),
+        ] {
+            assert_eq!(byte_rate(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "/s", "1MB/m", "10Mbit/s", "-1", "fast"] {
+            assert!(byte_rate(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Archives responses that bring their job no body: redirects and final failures. Their bodies are
 //! kept as they came on the wire, bounded in bytes, in time, and in memory for all of them together.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
+use super::body::within;
 use super::finished_attempt::FinishedAttempt;
 use super::{Engine, coding};
 use crate::fetch::ResponseBody;
 use crate::model::{ArchiveOnlyBody, FetchError, MAX_ARCHIVE_ONLY_BYTES, Truncation};
+use crate::schedule::BodyPace;
 use crate::store::{BodyStore, BodyWriter, SaveCallback, commit_and_wait};
 
 /// Maximum time spent reading a body for the archive.
@@ -20,21 +22,30 @@ const ARCHIVE_READ_TIMEOUT: Duration = Duration::from_secs(5);
 const ROOM_UNIT_BYTES: usize = 1024;
 
 /// Reads the start of a body on the wire.
-pub(super) async fn read<B: ResponseBody>(body: &mut B, room: &Arc<Semaphore>) -> ArchiveOnlyBody {
+pub(super) async fn read<B: ResponseBody>(
+    body: &mut B,
+    pace: &mut BodyPace<'_>,
+    room: &Arc<Semaphore>,
+) -> ArchiveOnlyBody {
     let mut kept = KeptBytes::new(room);
-    let reading = async {
-        loop {
-            match body.chunk().await {
-                Ok(Some(chunk)) if kept.push(&chunk) => {}
-                Ok(Some(_)) => return Some(Truncation::Length),
-                Ok(None) => return None,
-                Err(error) => return Some(Truncation::by(&error)),
+    let mut left = ARCHIVE_READ_TIMEOUT;
+    let truncated = loop {
+        let (chunk, waited) = within(left, pin!(body.chunk())).await;
+        left = left.saturating_sub(waited);
+        match chunk {
+            None => break Some(Truncation::Time),
+            Some(Ok(None)) => break None,
+            Some(Err(error)) => break Some(Truncation::by(&error)),
+            Some(Ok(Some(chunk))) => {
+                pace.take_all(chunk.len()).await;
+                if !kept.push(&chunk) {
+                    break Some(Truncation::Length);
+                }
             }
         }
     };
-    let truncated = timeout(ARCHIVE_READ_TIMEOUT, reading).await;
     ArchiveOnlyBody {
-        truncated: truncated.unwrap_or(Some(Truncation::Time)),
+        truncated,
         ..kept.finish()
     }
 }

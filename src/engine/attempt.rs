@@ -14,7 +14,7 @@ use super::archive_only;
 use super::attempt_outcome::{
     AttemptOutcome, BodySource, NextRequest, PartialContent, ReceivedBody, discards_body,
 };
-use super::body::{BodySink, StallClock, WireBody, take_body};
+use super::body::{BodySink, StallClock, WireBody, take_body, within};
 use super::body_target::BodyTarget;
 use super::body_verifier::BodyVerifier;
 use super::coding::{self, BodyFraming};
@@ -25,10 +25,10 @@ use super::resume::{self, RangeMismatch};
 use super::{Engine, EngineOptions};
 use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
-    ArchiveOnlyBody, Attempt, BodyHashes, BodyVersion, Cause, FetchError, PartialBody,
+    ArchiveOnlyBody, Attempt, BodyHashes, BodyVersion, Cause, FetchError, HostKey, PartialBody,
     ResponseHead, TimeLimit, Truncation, WireState, deadline_after, now,
 };
-use crate::schedule::{RetryRules, exhausted_for, retry_after};
+use crate::schedule::{BodyPace, RetryRules, exhausted_for, retry_after};
 use crate::store::{BodyStore, BodyWriter, SitemapWriter};
 
 /// A server may send less than the requested range (RFC 9110 §14.2). An incomplete 206 with at
@@ -79,11 +79,12 @@ pub(super) async fn run<T: Transport, S: BodyStore>(
     };
     // Drained outside the timeout: the outcome is known and the rest cannot change it.
     if let (Some(mut rest), Some(head)) = (rest, progress.head.as_ref()) {
+        let mut pace = body_pace(engine, attempt);
         match engine.store.archive_room() {
             Some(room) if may_be_archived(&outcome) => {
-                progress.archive_only = Some(archive_only::read(&mut rest, room).await);
+                progress.archive_only = Some(archive_only::read(&mut rest, &mut pace, room).await);
             }
-            _ => drain(&mut rest, head).await,
+            _ => drain(&mut rest, &mut pace, head).await,
         }
     }
     outcome
@@ -122,8 +123,8 @@ async fn request<T: Transport, S: BodyStore>(
     let head = progress.head.insert(head);
     let outcome = match action {
         Ok(AttemptOutcome::Body(BodySource::Response(rest))) => {
-            let stall = StallClock::new(options.stall_timeout, wire);
-            let body = WireBody::new(body, framing, rest, stall);
+            let stall = StallClock::new(options.stall_timeout, wire, head.version);
+            let body = WireBody::new(body, framing, rest, stall, body_pace(engine, attempt));
             let saved = save_body(engine, attempt, head, body, rest, &mut progress.part).await;
             let saved = saved.map_err(|failed| {
                 progress.archive_only = failed.archive_only;
@@ -141,6 +142,11 @@ async fn request<T: Transport, S: BodyStore>(
         Err(error) => Err(error),
     };
     (outcome, Some(body))
+}
+
+/// Returns the pace of the bodies that an attempt receives.
+fn body_pace<'a, T, S>(engine: &'a Engine<T, S>, attempt: &'a Attempt) -> BodyPace<'a> {
+    engine.bandwidth.body_pace(HostKey::key_str(attempt.url()))
 }
 
 /// Why a body could not be saved, and the start of it, for an archive.
@@ -476,22 +482,21 @@ fn has_body(attempt: &Attempt, head: &ResponseHead) -> bool {
 
 /// Reads a small body to its end, so that its connection can be reused. For a large or slow
 /// body a new connection is cheaper.
-async fn drain<B: ResponseBody>(body: &mut B, head: &ResponseHead) {
+async fn drain<B: ResponseBody>(body: &mut B, pace: &mut BodyPace<'_>, head: &ResponseHead) {
     if head
         .content_length()
         .is_some_and(|length| length > DRAIN_BYTES)
     {
         return;
     }
-    let reading = async {
-        let mut read = 0;
-        while let Ok(Some(chunk)) = body.chunk().await {
-            read += chunk.len() as u64;
-            if read > DRAIN_BYTES {
-                break;
-            }
-        }
-    };
-    // A timeout is fine: the connection is just not reused.
-    let _ = timeout(DRAIN_TIMEOUT, reading).await;
+    let (mut read, mut left) = (0, DRAIN_TIMEOUT);
+    while read <= DRAIN_BYTES {
+        // Out of time is fine: the connection is just not reused.
+        let (Some(Ok(Some(chunk))), waited) = within(left, pin!(body.chunk())).await else {
+            return;
+        };
+        left = left.saturating_sub(waited);
+        read += chunk.len() as u64;
+        pace.take_all(chunk.len()).await;
+    }
 }

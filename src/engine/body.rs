@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use tokio::time::sleep;
 
 use super::attempt_outcome::PartialContent;
@@ -15,6 +16,7 @@ use super::coding::BodyFraming;
 use super::decoder_budget::{DecoderBudget, DecoderReservation};
 use crate::fetch::{ContentCoding, Decoder, ResponseBody, codings};
 use crate::model::{Cause, FetchError, LiveStats, ResponseHead, WireState, now};
+use crate::schedule::BodyPace;
 use crate::store::BodyWriter;
 
 /// Minimum bytes per stall window.
@@ -162,6 +164,9 @@ async fn write_decoded<F: BodyWriter>(
 pub(super) struct WireBody<'a, B> {
     body: B,
     stall: StallClock<'a>,
+    pace: BodyPace<'a>,
+    /// What was received and waits for its turn under a limit on the bandwidth.
+    held: Bytes,
     received: u64,
     /// The codings to decode.
     codings: Result<Vec<ContentCoding>, FetchError>,
@@ -181,10 +186,13 @@ impl<'a, B> WireBody<'a, B> {
         framing: BodyFraming,
         rest: Option<PartialContent>,
         stall: StallClock<'a>,
+        pace: BodyPace<'a>,
     ) -> Self {
         Self {
             body,
             stall,
+            pace,
+            held: Bytes::new(),
             received: 0,
             codings: framing.codings,
             expected: rest.map(|rest| rest.length).or(framing.length),
@@ -195,13 +203,26 @@ impl<'a, B> WireBody<'a, B> {
 }
 
 impl<B: ResponseBody> WireBody<'_, B> {
+    /// Returns the next bytes. Under a limit on the bandwidth, a chunk is handed out in pieces, and the
+    /// next one is not received before.
     async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        if self.held.is_empty() {
+            match self.receive().await? {
+                Some(chunk) => self.held = chunk,
+                None => return Ok(None),
+            }
+        }
+        let granted = self.pace.take(self.held.len()).await;
+        Ok(Some(self.held.split_to(granted.min(self.held.len()))))
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>, FetchError> {
         let left = self.expected.filter(|_| self.ends_at_length);
         let left = left.map(|length| length.saturating_sub(self.received));
         if left == Some(0) {
             return Ok(None);
         }
-        match self.stall.next(&mut self.body).await? {
+        match self.stall.next(&mut self.body, &self.pace).await? {
             Some(mut chunk) => {
                 if let Some(left) = left.and_then(|left| usize::try_from(left).ok()) {
                     chunk.truncate(left);
@@ -279,7 +300,7 @@ impl<F: BodyWriter> BodySink<'_, F> {
 
 /// Awaits a future for at most `limit` and returns how long it waited. A future that is ready
 /// at once costs neither a timer nor a clock read.
-async fn within<R>(
+pub(super) async fn within<R>(
     limit: Duration,
     mut future: Pin<&mut impl Future<Output = R>>,
 ) -> (Option<R>, Duration) {
@@ -302,38 +323,49 @@ async fn within<R>(
 }
 
 /// Fails a body that delivers less than 1 KiB per window. Only time spent waiting for the
-/// network counts: a slow disk or output is not the server's fault.
+/// network counts: a slow disk or output is not the server's fault, nor is a limit on the bandwidth.
 pub(super) struct StallClock<'a> {
     window: Option<Duration>,
     wire: &'a WireState,
+    /// Whether bodies that are not read can hold up this one: the streams of an HTTP/2 connection
+    /// share its window.
+    is_shared: bool,
     waited: Duration,
     received: u64,
 }
 
 impl<'a> StallClock<'a> {
-    pub(super) fn new(window: Option<Duration>, wire: &'a WireState) -> Self {
+    pub(super) fn new(window: Option<Duration>, wire: &'a WireState, version: Version) -> Self {
         Self {
             window,
             wire,
+            is_shared: version == Version::HTTP_2,
             waited: Duration::ZERO,
             received: 0,
         }
     }
 
-    async fn next<B: ResponseBody>(&mut self, body: &mut B) -> Result<Option<Bytes>, FetchError> {
+    async fn next<B: ResponseBody>(
+        &mut self,
+        body: &mut B,
+        pace: &BodyPace<'_>,
+    ) -> Result<Option<Bytes>, FetchError> {
         let Some(window) = self.window else {
             return body.chunk().await;
         };
-        let left = window.saturating_sub(self.waited);
-        let (chunk, waited) = within(left, pin!(body.chunk())).await;
-        let chunk = match chunk {
-            Some(chunk) => chunk?,
-            None => {
-                self.wire.note_lateness(waited.saturating_sub(left));
-                return Err(FetchError::Stalled {
-                    window,
-                    received: self.received,
-                });
+        let mut next = pin!(body.chunk());
+        let (chunk, waited) = loop {
+            let left = window.saturating_sub(self.waited);
+            match within(left, next.as_mut()).await {
+                (Some(chunk), waited) => break (chunk?, waited),
+                (None, _) if self.is_shared && pace.has_waiting() => self.waited = Duration::ZERO,
+                (None, waited) => {
+                    self.wire.note_lateness(waited.saturating_sub(left));
+                    return Err(FetchError::Stalled {
+                        window,
+                        received: self.received,
+                    });
+                }
             }
         };
         self.waited += waited;

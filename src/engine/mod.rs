@@ -39,6 +39,7 @@ use tokio::sync::mpsc;
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{FetchError, ReorderWindow};
+use crate::schedule::LimitUpdates;
 use crate::store::BodyStore;
 
 #[cfg(feature = "cli")]
@@ -70,6 +71,7 @@ pub(crate) async fn run<T: Transport, S: BodyStore>(
     engine: Engine<T, S>,
     batches: mpsc::Receiver<Batch>,
     window: Option<ReorderWindow>,
+    updates: Option<LimitUpdates>,
 ) -> EngineExit {
     let shutdown = engine.shutdown.clone();
     // Spawned tasks outlive this future: abort them when it is dropped.
@@ -80,10 +82,12 @@ pub(crate) async fn run<T: Transport, S: BodyStore>(
     let feed = tokio::spawn(feed::run(Arc::clone(&engine), batches, window));
     let time = tokio::spawn({
         let (scheduler, shutdown) = (Arc::clone(&scheduler), shutdown.clone());
+        let updates = follow_limits(&engine, updates);
         async move {
             let _alarm = shutdown.abort_on_panic();
             let abort = shutdown.abort_token();
-            abort.run_until_cancelled(scheduler.run_timers()).await;
+            let work = async { tokio::join!(scheduler.run_timers(), updates) };
+            abort.run_until_cancelled(work).await;
         }
     });
 
@@ -121,6 +125,25 @@ pub(crate) async fn run<T: Transport, S: BodyStore>(
         input_error,
         broken,
         failure: panics.find_map(threads::panic_of).or(ended.err()),
+    }
+}
+
+/// Changes the limits of a run as its caller asks for.
+fn follow_limits<T, S>(
+    engine: &Engine<T, S>,
+    updates: Option<LimitUpdates>,
+) -> impl Future<Output = ()> + use<T, S> {
+    let scheduler = Arc::clone(&engine.scheduler);
+    let (bandwidth, live) = (Arc::clone(&engine.bandwidth), Arc::clone(&engine.live));
+    let mut options = engine.options.clone();
+    async move {
+        let Some(mut updates) = updates else { return };
+        while let Some(update) = updates.recv().await {
+            options.concurrency = update.concurrency;
+            bandwidth.set_limits(&update.schedule);
+            live.set_limit_rate(update.schedule.limit_rate);
+            scheduler.set_limits(&update, options.worker_threads());
+        }
     }
 }
 

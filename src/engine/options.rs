@@ -127,6 +127,7 @@ impl EngineOptions {
         WorkerThreads {
             count,
             most_per_thread: all.min(part.max(MIN_WORKERS)) + self.spare_connections(),
+            spare: self.spare_connections(),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::model::{
     EndReason, EngineEvent, EventReturnQueue, FetchError, LiveStats, Outcome, SettledJob,
 };
 use crate::report::JournalReader;
-use crate::schedule::{RetryPolicy, Scheduler};
+use crate::schedule::{Bandwidth, RetryPolicy, Scheduler};
 
 /// Redirect URLs up to this length, in bytes, are followed whatever the queue already holds.
 const LONG_URL_BYTES: usize = 1024;
@@ -30,6 +30,8 @@ pub(crate) struct Engine<T, S> {
     pub store: S,
     /// Decides which attempt runs next.
     pub scheduler: Arc<Scheduler>,
+    /// Limits the bytes of bodies per second.
+    pub bandwidth: Arc<Bandwidth>,
     /// Counters shared with the progress display.
     pub live: Arc<LiveStats>,
     /// The clock of the run.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::*;
@@ -15,7 +15,9 @@ use crate::model::{
     Attempt, Cause, EngineEvent, ErrorKind, EventReturnQueue, FetchError, InputPosition, Job,
     ListEntry, LiveStats, OutcomeName, ResponseHead, SendMode, SettledJob, TimeLimit, WireState,
 };
-use crate::schedule::{PerHostLimit, RetryPolicy, ScheduleOptions, Scheduler};
+use crate::schedule::{
+    Bandwidth, LimitUpdate, PerHostLimit, RetryPolicy, ScheduleOptions, Scheduler,
+};
 use crate::store::DiscardStore;
 
 /// What the scripted server does with one request.
@@ -28,6 +30,8 @@ enum StubReply {
     /// Keeps the process from looking at its clocks for this long, then replies.
     Block(Duration, Box<StubReply>),
     Fail(FetchError),
+    /// Replies over this HTTP version.
+    Version(Version, Box<StubReply>),
     Hang,
     Panic,
 }
@@ -90,6 +94,7 @@ impl Transport for StubTransport {
             .or_default()
             .push(Instant::now());
         let mut reply = (self.script)(attempt);
+        let mut version = Version::HTTP_11;
         if !matches!(reply, StubReply::Connect(..) | StubReply::Fail(_)) {
             // Connected at once.
             wire.mark_connect_ended(Instant::now().into_std(), true);
@@ -110,6 +115,10 @@ impl Transport for StubTransport {
                     block(time).await;
                     *then
                 }
+                StubReply::Version(other, then) => {
+                    version = other;
+                    *then
+                }
                 StubReply::Fail(error) => return Err(error),
                 StubReply::Hang => std::future::pending().await,
                 StubReply::Panic => panic!("scripted"),
@@ -120,10 +129,11 @@ impl Transport for StubTransport {
                             HeaderValue::try_from(value).unwrap(),
                         )
                     });
-                    let head = ResponseHead::http11(
+                    let mut head = ResponseHead::http11(
                         StatusCode::from_u16(status).unwrap(),
                         HeaderMap::from_iter(headers),
                     );
+                    head.version = version;
                     return Ok(RawResponse {
                         head,
                         body: StubBody(pieces.into_iter()),
@@ -155,6 +165,7 @@ struct EngineBench {
     retry: RetryPolicy,
     schedule: ScheduleOptions,
     shutdown: Shutdown,
+    updates: Option<LimitUpdates>,
 }
 
 /// The outcome of a run.
@@ -196,6 +207,7 @@ fn bench() -> EngineBench {
             ..ScheduleOptions::default()
         },
         shutdown: Shutdown::new(),
+        updates: None,
     }
 }
 
@@ -240,6 +252,7 @@ impl EngineBench {
             transport,
             store: DiscardStore,
             scheduler,
+            bandwidth: Arc::new(Bandwidth::new(&self.schedule)),
             live: Arc::clone(&live),
             clock: RunClock::start(),
             events,
@@ -249,7 +262,7 @@ impl EngineBench {
             windows: DecoderBudget::new(),
             broken: OnceLock::new(),
         };
-        let end = run(engine, list, None).await;
+        let end = run(engine, list, None, self.updates).await;
         let took = start.elapsed();
         assert_eq!(live.in_flight(), 0);
         let mut settled = Vec::new();
@@ -600,6 +613,95 @@ async fn a_body_must_deliver_1_kib_per_window() {
         Some(10_000)
     );
     assert_eq!(outcome.kind("http://a/stop"), Some(ErrorKind::Stalled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_the_bandwidth_is_no_stall() {
+    let mut bench = bench();
+    bench.options.stall_timeout = Some(SECOND);
+    bench.schedule.limit_rate = Some(1000);
+    let urls = ["http://a/1", "http://b/2", "http://b/3"];
+    let outcome = bench
+        .run(&urls, |_| ok(vec![StubPiece::Bytes(10_000); 2]))
+        .await;
+    for url in urls {
+        assert_eq!(outcome.kind(url), None);
+        // They share the bandwidth, so all end together.
+        let elapsed = outcome.of(url).record.elapsed_ms.unwrap();
+        assert!((57_000..60_100).contains(&elapsed), "{elapsed}");
+    }
+}
+
+/// The streams of an HTTP/2 connection share its window.
+#[tokio::test(start_paused = true)]
+async fn a_body_held_up_by_others_that_wait_for_the_bandwidth_has_not_stalled() {
+    for (version, kind) in [
+        (Version::HTTP_2, None),
+        (Version::HTTP_11, Some(ErrorKind::Stalled)),
+    ] {
+        let mut bench = bench();
+        bench.options.stall_timeout = Some(SECOND);
+        bench.schedule.host_limit_rate = Some(1000);
+        let outcome = bench
+            .run(&["http://a/first", "http://a/held"], move |attempt| {
+                let pieces = match attempt.url().path() {
+                    "/first" => vec![StubPiece::Bytes(20_000)],
+                    _ => vec![StubPiece::Bytes(10), StubPiece::Wait(15 * SECOND)],
+                };
+                StubReply::Version(version, Box::new(ok(pieces)))
+            })
+            .await;
+        assert_eq!(outcome.kind("http://a/first"), None);
+        assert_eq!(outcome.kind("http://a/held"), kind);
+    }
+}
+
+/// Nobody wants them, but they have come.
+#[tokio::test(start_paused = true)]
+async fn the_bodies_of_failures_count_for_the_bandwidth() {
+    let mut bench = bench();
+    bench.schedule.limit_rate = Some(1000);
+    let missing = || StubReply::Head(404, vec![], vec![StubPiece::Bytes(5_000); 2]);
+    let urls = ["http://a/1", "http://b/1", "http://c/1"];
+    let outcome = bench.run(&urls, move |_| missing()).await;
+    assert!(outcome.took > 29 * SECOND, "{:?}", outcome.took);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_can_change_during_a_run() {
+    let mut bench = bench();
+    bench.options.concurrency = NonZeroUsize::MIN;
+    let one = bench.schedule.clone();
+    let (sender, updates) = mpsc::unbounded_channel();
+    bench.updates = Some(updates);
+    tokio::spawn(async move {
+        let limits = |requests: usize, rate| LimitUpdate {
+            concurrency: NonZeroUsize::new(requests).unwrap(),
+            schedule: ScheduleOptions {
+                rate,
+                ..one.clone()
+            },
+        };
+        // One request after another takes 10 s; then four at once; at last all that the rate allows.
+        tokio::time::sleep(25 * SECOND).await;
+        sender.send(limits(4, None)).unwrap();
+        tokio::time::sleep(8 * SECOND).await;
+        sender.send(limits(100, Some(0.01))).unwrap();
+    });
+    let urls: Vec<_> = (0..9).map(|n| format!("http://{n}/")).collect();
+    let urls: Vec<_> = urls.iter().map(|url| &**url).collect();
+    let outcome = bench
+        .run(&urls, |_| {
+            StubReply::After(10 * SECOND, Box::new(ok(vec![])))
+        })
+        .await;
+    let mut starts: Vec<_> = outcome
+        .log
+        .values()
+        .map(|times| times[0].as_secs())
+        .collect();
+    starts.sort_unstable();
+    assert_eq!(starts, [0, 10, 20, 25, 25, 25, 30, 33, 133]);
 }
 
 #[tokio::test(start_paused = true)]

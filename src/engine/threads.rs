@@ -2,12 +2,11 @@
 //! thread that made it, and no thread takes tasks of another.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use futures::future::join_all;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinSet};
 
 use super::{Engine, worker};
 use crate::fetch::Transport;
@@ -33,9 +32,9 @@ pub(super) fn start<T: Transport, S: BodyStore>(
 ) -> impl Future<Output = Result<(), ThreadFailure>> + use<T, S> {
     let others = 1..engine.options.threads.get();
     let others: Vec<_> = others.map(|number| start_one(engine, number)).collect();
-    let own = spawn_workers(engine, 0);
+    let own = run_workers(engine, 0);
     async move {
-        let mut ended = first_panic(join_all(own).await);
+        let mut ended = own.await;
         for thread in others {
             let end = match thread {
                 // Only a panic outside of the workers drops the sender.
@@ -58,7 +57,7 @@ fn start_one<T: Transport, S: BodyStore>(
     let (end, receiver) = oneshot::channel();
     let of_thread = Arc::clone(engine);
     let started = start_thread(&format!("fetch-{number}"), move || {
-        let _ = end.send(run_workers(of_thread, number));
+        let _ = end.send(run_thread(of_thread, number));
     });
     if started.is_err() {
         engine.shutdown.abort();
@@ -68,7 +67,7 @@ fn start_one<T: Transport, S: BodyStore>(
 
 /// Runs the workers of a thread. It makes the runtime itself: one that is dropped on the thread of
 /// another runtime panics.
-fn run_workers<T: Transport, S: BodyStore>(
+fn run_thread<T: Transport, S: BodyStore>(
     engine: Arc<Engine<T, S>>,
     number: usize,
 ) -> Result<(), ThreadFailure> {
@@ -77,30 +76,42 @@ fn run_workers<T: Transport, S: BodyStore>(
         engine.shutdown.abort();
         ThreadFailure::Start(no_thread(error))
     })?;
-    let workers = async {
-        let workers = spawn_workers(&engine, number);
-        // The workers have the engine, and it has to end with them.
-        drop(engine);
-        join_all(workers).await
-    };
-    let ended = first_panic(runtime.block_on(workers));
+    let workers = run_workers(&engine, number);
+    // The workers have the engine, and it has to end with them.
+    drop(engine);
+    let ended = runtime.block_on(workers);
     // Blocking work that still runs must not hold up the end of the run.
     runtime.shutdown_background();
     ended
 }
 
-fn spawn_workers<T: Transport, S: BodyStore>(
+/// Runs the workers of a thread, and as many more as a higher limit on requests needs. They stay when
+/// it is lowered: idle ones cost little.
+fn run_workers<T: Transport, S: BodyStore>(
     engine: &Arc<Engine<T, S>>,
     thread: usize,
-) -> Vec<tokio::task::JoinHandle<()>> {
-    (0..engine.options.worker_threads().most_per_thread)
-        .map(|_| tokio::spawn(worker::run(Arc::clone(engine), thread)))
-        .collect()
-}
-
-fn first_panic(ends: Vec<Result<(), JoinError>>) -> Result<(), ThreadFailure> {
-    let mut errors = ends.into_iter().filter_map(Result::err);
-    errors.find_map(panic_of).map_or(Ok(()), Err)
+) -> impl Future<Output = Result<(), ThreadFailure>> + use<T, S> {
+    let mut count = engine.scheduler.worker_count();
+    let engine = Arc::downgrade(engine);
+    async move {
+        let (mut workers, mut started) = (JoinSet::new(), 0);
+        let mut ended = Ok(());
+        loop {
+            let wanted = *count.borrow_and_update();
+            for engine in (started..wanted).filter_map(|_| Weak::upgrade(&engine)) {
+                workers.spawn(worker::run(engine, thread));
+            }
+            started = started.max(wanted);
+            tokio::select! {
+                worker = workers.join_next() => match worker {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => ended = ended.and(panic_of(error).map_or(Ok(()), Err)),
+                    None => return ended,
+                },
+                Ok(()) = count.changed() => {}
+            }
+        }
+    }
 }
 
 /// Returns why a task panicked.

@@ -116,9 +116,8 @@ async fn run_attempt<T: Transport, S: BodyStore>(
         // Pinned on the stack: the future is large, and each call would move it.
         let running = pin!(attempt::run(engine, &attempt, &wire, &mut progress));
         if lease.is_first_connection() {
-            let has_spare = engine.options.spare_connections() > 0;
             let is_tls = attempt.url().scheme() == "https";
-            run_first_at_host(running, &wire, lease, has_spare, is_tls).await
+            run_first_at_host(running, &wire, lease, is_tls).await
         } else {
             running.await
         }
@@ -168,7 +167,6 @@ async fn run_first_at_host<R>(
     mut running: Pin<&mut impl Future<Output = R>>,
     wire: &WireState,
     lease: &mut Lease,
-    has_spare: bool,
     is_tls: bool,
 ) -> R {
     let ready = async {
@@ -179,18 +177,16 @@ async fn run_first_at_host<R>(
         }
     };
     tokio::pin!(ready);
-    if has_spare {
-        tokio::select! {
-            biased;
-            result = &mut running => return result,
-            () = &mut ready => {
-                lease.mark_connected();
-                return running.await;
-            }
-            () = tokio::time::sleep(SLOW_CONNECT) => {
-                if wire.is_connecting() {
-                    lease.stop_counting();
-                }
+    tokio::select! {
+        biased;
+        result = &mut running => return result,
+        () = &mut ready => {
+            lease.mark_connected();
+            return running.await;
+        }
+        () = tokio::time::sleep(SLOW_CONNECT) => {
+            if wire.is_connecting() {
+                lease.stop_counting();
             }
         }
     }

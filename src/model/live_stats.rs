@@ -25,6 +25,8 @@ pub(crate) struct LiveStats {
     running: AtomicUsize,
     retries: AtomicU64,
     bytes: AtomicU64,
+    /// 0: none.
+    limit_rate: AtomicU64,
     busy_us: AtomicU64,
     /// Set only if a display needs it: it costs a lock for every attempt.
     watched: OnceLock<Mutex<WatchState>>,
@@ -275,6 +277,18 @@ impl LiveStats {
     /// Adds received body bytes, after decoding.
     pub(crate) fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Sets the limit on bytes of bodies per second.
+    pub(crate) fn set_limit_rate(&self, limit: Option<u64>) {
+        let limit = limit.filter(|limit| *limit != u64::MAX);
+        self.limit_rate.store(limit.unwrap_or(0), Relaxed);
+    }
+
+    /// Returns the limit on bytes of bodies per second, if there is one.
+    #[must_use]
+    pub(crate) fn limit_rate(&self) -> Option<u64> {
+        Some(self.limit_rate.load(Relaxed)).filter(|limit| *limit > 0)
     }
 
     /// Counts a settled job.

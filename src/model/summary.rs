@@ -122,6 +122,8 @@ pub struct Summary {
     pub by_status: BTreeMap<u16, u64>,
     /// Decoded bytes of the fetched bodies.
     pub bytes: u64,
+    /// Bytes of bodies per second that were allowed at the end of the run, as they come on the wire.
+    pub limit_rate: Option<u64>,
     /// Attempts after a failed one; redirect hops do not count.
     pub retries: u64,
     /// Jobs that met a simulated fault.
@@ -203,6 +205,7 @@ impl Summary {
             by_status: &self.by_status,
             changes: &self.changes,
             bytes: self.bytes,
+            limit_rate: self.limit_rate,
             retries: self.retries,
             simulated: self.simulated,
             wall_ms: ms(self.wall),
@@ -265,6 +268,8 @@ struct SummaryJson<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     changes: &'a BTreeMap<ContentChange, u64>,
     bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_rate: Option<u64>,
     retries: u64,
     #[serde(skip_serializing_if = "is_zero")]
     simulated: u64,

@@ -96,6 +96,25 @@ impl FetcherBuilder {
         self
     }
 
+    /// Bytes of bodies per second, of all URLs together, as they come on the wire: at least 1. Default:
+    /// no limit.
+    pub fn limit_rate(mut self, bytes_per_second: u64) -> Self {
+        match bytes_per_second {
+            0 => self.reject("limit_rate", "expected at least 1"),
+            limit => self.options.schedule.limit_rate = Some(limit),
+        }
+        self
+    }
+
+    /// The same for each host. Default: no limit.
+    pub fn host_limit_rate(mut self, bytes_per_second: u64) -> Self {
+        match bytes_per_second {
+            0 => self.reject("host_limit_rate", "expected at least 1"),
+            limit => self.options.schedule.host_limit_rate = Some(limit),
+        }
+        self
+    }
+
     /// Retries of a URL after the first attempt; with 0 nothing is retried. Default: 3.
     pub fn retries(mut self, retries: u32) -> Self {
         self.options.retry.retries = retries;

@@ -32,6 +32,7 @@ pub struct HostOptions {
     user: Option<Credentials>,
     per_host: Option<usize>,
     host_interval: Option<Duration>,
+    limit_rate: Option<u64>,
     retries: Option<u32>,
 }
 
@@ -75,6 +76,12 @@ impl HostOptions {
         self
     }
 
+    /// Bytes of bodies per second, as they come on the wire: at least 1; [`u64::MAX`] is no limit.
+    pub fn limit_rate(mut self, bytes_per_second: u64) -> Self {
+        self.limit_rate = Some(bytes_per_second);
+        self
+    }
+
     /// Retries of each of its URLs.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = Some(retries);
@@ -96,6 +103,9 @@ impl HostOptions {
             let requests = NonZeroUsize::new(requests).ok_or("expected at least 1 request")?;
             Ok::<_, String>(PerHostLimit::Fixed(requests))
         };
+        if self.limit_rate == Some(0) {
+            return Err("expected at least 1 byte per second".to_owned());
+        }
         let request = HostRequestOptions {
             headers,
             user: self.user,
@@ -104,6 +114,7 @@ impl HostOptions {
         let limit = HostLimit {
             per_host: self.per_host.map(fixed).transpose()?,
             host_interval: self.host_interval,
+            limit_rate: self.limit_rate,
             retries: self.retries,
         };
         Ok((request, limit))

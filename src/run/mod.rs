@@ -37,7 +37,7 @@ use crate::model::{
     EndReason, EngineEvent, LiveStats, ReorderWindow, Sha256, Summary, start_thread,
 };
 use crate::report::{JournalReader, Pump, ReportError, Reporter};
-use crate::schedule::Scheduler;
+use crate::schedule::{Bandwidth, Scheduler};
 use crate::store::{BodyStore, DiscardStore, MemoryStore};
 
 pub use builder::{BuildError, FetcherBuilder};
@@ -356,8 +356,10 @@ impl PreparedRun {
             self.config.engine.worker_threads(),
             Arc::clone(&self.live),
         );
+        self.live.set_limit_rate(self.config.schedule.limit_rate);
         let engine = Engine {
             scheduler,
+            bandwidth: Arc::new(Bandwidth::new(&self.config.schedule)),
             options: self.config.engine,
             retry: self.config.retry,
             transport,
@@ -371,8 +373,9 @@ impl PreparedRun {
             windows: DecoderBudget::new(),
             broken: OnceLock::new(),
         };
+        let updates = self.config.limit_updates;
         let work = async {
-            let end = engine::run(engine, self.batches, self.window).await;
+            let end = engine::run(engine, self.batches, self.window, updates).await;
             outputs.finish(end).await
         };
         let early = ended_early(&self.shutdown, stop_after, stop);

@@ -36,7 +36,7 @@ pub(super) struct HostPolicy {
 }
 
 /// Settings of single hosts, by name as in a URL.
-pub(crate) type HostLimits = HashMap<String, HostLimit>;
+pub type HostLimits = HashMap<String, HostLimit>;
 
 /// Settings of one host, which replace those for every host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct HostLimit {
     pub per_host: Option<PerHostLimit>,
     /// Minimum time between two starts.
     pub host_interval: Option<Duration>,
+    /// Bytes of bodies per second; [`u64::MAX`]: no limit.
+    pub limit_rate: Option<u64>,
     /// Retries of each of its URLs, and probes while it is unreachable.
     pub retries: Option<u32>,
 }
@@ -155,6 +157,14 @@ impl HostControl {
             warm: false,
             pace_cut: None,
             touched: now,
+        }
+    }
+
+    /// Changes the settings. What was learned of the host stays.
+    pub(super) fn set_policy(&mut self, rules: &HostPolicy) {
+        self.limit.set_policy(rules.per_host, rules.total);
+        if rules.host_interval != self.interval.interval() {
+            self.interval.change_interval(rules.host_interval);
         }
     }
 

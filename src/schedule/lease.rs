@@ -68,11 +68,11 @@ impl Lease {
     }
 
     /// Stops counting against the total limit, while the attempt waits for a host that may never
-    /// answer.
+    /// answer, unless too many have.
     pub(crate) fn stop_counting(&mut self) {
         if !self.is_uncounted {
-            self.is_uncounted = true;
-            self.scheduler
+            self.is_uncounted = self
+                .scheduler
                 .update(|state, _| state.queue.stop_counting());
         }
     }

@@ -125,6 +125,25 @@ impl ConcurrencyLimit {
         }
     }
 
+    /// Changes how the limit is chosen. What was learned stays, as far as it is allowed.
+    pub(super) fn set_policy(&mut self, per_host: PerHostLimit, total: NonZeroUsize) {
+        let new = Self::new(per_host, total);
+        if (new.max, new.fixed) == (self.max, self.fixed) {
+            return;
+        }
+        (self.max, self.fixed) = (new.max, new.fixed);
+        self.phase = match self.phase {
+            LimitPhase::Recovering(to) => LimitPhase::Recovering(to.min(self.max)),
+            _ => LimitPhase::Doubling(None),
+        };
+        let limit = if self.fixed {
+            self.max
+        } else {
+            self.limit.min(self.max)
+        };
+        let _ = self.set(limit, LimitReason::Recovering);
+    }
+
     /// Returns the current limit.
     #[must_use]
     pub(super) fn current(&self) -> usize {

@@ -6,6 +6,7 @@
 //! [`tuning`].
 
 mod backoff;
+mod bandwidth;
 pub(crate) mod bench_api;
 mod circuit_breaker;
 #[cfg(test)]
@@ -30,17 +31,17 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::model::{Attempt, FetchError, HostKey, LiveStats, Straggler, deadline_after, now};
 
 use circuit_breaker::ProbePolicy;
 use host_change::HostChange;
-pub use host_control::HostLimit;
-pub(crate) use host_control::HostLimits;
 use host_control::HostPolicy;
-use queue::{FairQueue, Turn};
+pub use host_control::{HostLimit, HostLimits};
+use queue::{FairQueue, QueueLimits, Turn};
 
+pub(crate) use bandwidth::{Bandwidth, BodyPace};
 pub(crate) use host_control::StartSnapshot;
 pub(crate) use lease::Lease;
 pub use limit::PerHostLimit;
@@ -61,6 +62,10 @@ pub struct ScheduleOptions {
     pub hosts: Arc<HostLimits>,
     /// Overall request rate, in requests per second, above 0. `None`: no limit.
     pub rate: Option<f64>,
+    /// Bytes of bodies per second, over all hosts, as they come on the wire. `None`: no limit.
+    pub limit_rate: Option<u64>,
+    /// The same for each host.
+    pub host_limit_rate: Option<u64>,
     /// Maximum jobs in memory, running and parked ones included. 32,768 by default. A large
     /// look-ahead finds work on other hosts when one is slow. A job takes 0.3 KiB, or 1.3 KiB if
     /// each is for another host.
@@ -74,6 +79,8 @@ impl Default for ScheduleOptions {
             host_interval: Duration::ZERO,
             hosts: Arc::default(),
             rate: None,
+            limit_rate: None,
+            host_limit_rate: None,
             look_ahead: NonZeroUsize::MIN.saturating_add(32_767),
         }
     }
@@ -94,7 +101,21 @@ pub(crate) struct WorkerThreads {
     pub count: usize,
     /// Maximum attempts that each can run at once.
     pub most_per_thread: usize,
+    /// Maximum pending connections that do not count against the limit on concurrent requests.
+    pub spare: usize,
 }
+
+/// Limits that replace those of a run while it goes on.
+#[derive(Debug, Clone)]
+pub struct LimitUpdate {
+    /// Maximum concurrent requests.
+    pub concurrency: NonZeroUsize,
+    /// The other limits. The look-ahead stays as it was.
+    pub schedule: ScheduleOptions,
+}
+
+/// Where a run gets new limits from.
+pub(crate) type LimitUpdates = mpsc::UnboundedReceiver<LimitUpdate>;
 
 /// What the scheduler gives a worker to do.
 #[derive(Debug)]
@@ -117,6 +138,8 @@ pub(crate) struct Scheduler {
     room: Notify,
     /// Notified when the earliest timer changes.
     timer: Notify,
+    /// How many workers each thread has.
+    workers: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
@@ -144,14 +167,12 @@ impl Scheduler {
         live: Arc<LiveStats>,
     ) -> Arc<Self> {
         let rules = rules(options, retry, total);
-        let rate = options
-            .rate
-            .map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
         Arc::new(Self {
             state: Mutex::new(SchedulerState {
-                queue: FairQueue::new(rules, rate)
+                queue: FairQueue::new(rules, start_interval(options.rate))
                     .with_limits(Arc::clone(&options.hosts))
-                    .with_threads(threads.count, threads.most_per_thread),
+                    .with_threads(threads.count, threads.most_per_thread)
+                    .with_spare(threads.spare),
                 weight: 0,
                 stopped: false,
                 feed_waits: false,
@@ -163,7 +184,38 @@ impl Scheduler {
             work: (0..threads.count).map(|_| Notify::new()).collect(),
             room: Notify::new(),
             timer: Notify::new(),
+            workers: watch::channel(threads.most_per_thread).0,
         })
+    }
+
+    /// Changes the limits during the run. Running attempts may finish.
+    pub(crate) fn set_limits(&self, update: &LimitUpdate, threads: WorkerThreads) {
+        let options = &update.schedule;
+        // First the workers, so that one finds work as soon as there is any.
+        self.workers.send_replace(threads.most_per_thread);
+        self.update(|state, now| {
+            let limits = QueueLimits {
+                rules: HostPolicy {
+                    per_host: options.per_host,
+                    total: update.concurrency,
+                    host_interval: options.host_interval,
+                    ..state.queue.rules()
+                },
+                hosts: Arc::clone(&options.hosts),
+                rate: start_interval(options.rate),
+                most_per_thread: threads.most_per_thread,
+                spare: threads.spare,
+            };
+            state.queue.set_limits(limits, now);
+        });
+        // Each thread may have work now, and only one was woken.
+        self.wake_all();
+        self.timer.notify_one();
+    }
+
+    /// Returns how many workers each thread has to have, as that changes.
+    pub(crate) fn worker_count(&self) -> watch::Receiver<usize> {
+        self.workers.subscribe()
     }
 
     /// Locks the state, ignoring poisoning: the queue's methods do not call out, so a panic cannot
@@ -384,6 +436,11 @@ impl SchedulerState {
     }
 }
 
+/// Returns the time between two starts at this rate per second.
+fn start_interval(rate: Option<f64>) -> Option<Duration> {
+    rate.map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX))
+}
+
 fn rules(options: &ScheduleOptions, retry: &RetryPolicy, total: NonZeroUsize) -> HostPolicy {
     HostPolicy {
         per_host: options.per_host,
@@ -441,6 +498,7 @@ mod tests {
     }
 
     const ONE_THREAD: WorkerThreads = WorkerThreads {
+        spare: 0,
         count: 1,
         most_per_thread: usize::MAX,
     };

@@ -72,6 +72,21 @@ pub(super) enum Turn<T> {
     Done,
 }
 
+/// The limits of a queue that can change during a run.
+#[derive(Debug)]
+pub(super) struct QueueLimits {
+    /// The settings for every host.
+    pub rules: HostPolicy,
+    /// Those of single hosts.
+    pub hosts: Arc<HostLimits>,
+    /// Minimum mean time between two starts, over all hosts.
+    pub rate: Option<Duration>,
+    /// Maximum items that each thread can run at once.
+    pub most_per_thread: usize,
+    /// Maximum running items that do not count against the total limit.
+    pub spare: usize,
+}
+
 /// The queues of all hosts.
 ///
 /// Hosts that can run an item take turns, one item each; the host that has used the least slot time
@@ -103,6 +118,8 @@ pub(super) struct FairQueue<T> {
     running: usize,
     /// Running items that do not count against the total limit.
     uncounted: usize,
+    /// Most of them.
+    spare: usize,
     idle: usize,
     /// Hosts with at least one start so far, idle ones included.
     started: usize,
@@ -131,6 +148,7 @@ impl<T> FairQueue<T> {
             parked: 0,
             running: 0,
             uncounted: 0,
+            spare: usize::MAX,
             idle: 0,
             started: 0,
             ended: false,
@@ -151,6 +169,41 @@ impl<T> FairQueue<T> {
             rings: TurnRings::new(threads, most_per_thread),
             ..self
         }
+    }
+
+    /// Sets how many running items may stop counting against the total limit.
+    #[must_use]
+    pub(super) fn with_spare(self, spare: usize) -> Self {
+        Self { spare, ..self }
+    }
+
+    /// Changes the limits. Running items may finish.
+    pub(super) fn set_limits(&mut self, limits: QueueLimits, now: Instant) {
+        self.rules = limits.rules;
+        self.limits = limits.hosts;
+        self.spare = limits.spare;
+        self.rings.set_most_per_thread(limits.most_per_thread);
+        self.rate = match (self.rate.take(), limits.rate) {
+            (Some(mut spacing), Some(interval)) => {
+                spacing.change_interval(interval);
+                Some(spacing)
+            }
+            (_, rate) => rate.map(|interval| Spacing::new(interval, MAX_CATCH_UP)),
+        };
+        for id in 0..self.hosts.len() {
+            let rules = self.rules_of(id);
+            let host = self.host_mut(id);
+            if let Some(control) = host.and_then(|host| host.control.as_mut()) {
+                control.set_policy(&rules);
+                self.reschedule_host(id, now);
+            }
+        }
+    }
+
+    /// Returns the settings for every host.
+    #[must_use]
+    pub(super) fn rules(&self) -> HostPolicy {
+        self.rules
     }
 
     /// Returns the number of items: queued, parked or running.
@@ -321,9 +374,12 @@ impl<T> FairQueue<T> {
         self.reschedule_host(id, now);
     }
 
-    /// Stops counting a running item against the total limit, until `resume_counting`.
-    pub(super) fn stop_counting(&mut self) {
-        self.uncounted += 1;
+    /// Stops counting a running item against the total limit, until `resume_counting`. Returns
+    /// whether it did: only so many may.
+    pub(super) fn stop_counting(&mut self) -> bool {
+        let may = self.uncounted < self.spare;
+        self.uncounted += usize::from(may);
+        may
     }
 
     /// Reverts [`stop_counting`](Self::stop_counting).

@@ -33,6 +33,13 @@ impl Spacing {
         self.slack = slack;
     }
 
+    /// Sets the interval from the last start on.
+    pub(super) fn change_interval(&mut self, interval: Duration) {
+        let last = self.next.and_then(|next| next.checked_sub(self.interval));
+        self.next = last.map(|last| deadline_after(last, interval));
+        self.interval = interval;
+    }
+
     /// Returns the interval.
     #[must_use]
     pub(super) fn interval(&self) -> Duration {

@@ -13,6 +13,8 @@ mod addresses;
 mod adopt;
 /// Memory of what waits is bounded.
 mod ahead;
+/// Limits on bytes per second.
+mod bandwidth;
 /// What bodies are checked for: media types.
 mod checks;
 /// Content codings that are kept, decoded, or truncated.
@@ -57,6 +59,8 @@ mod idle;
 mod journal;
 /// The library without the program.
 mod library;
+/// Limits that change while a run goes on.
+mod limits;
 /// Where URLs come from: files, stdin, arguments.
 mod list;
 /// Cookies of a run, `.netrc`, and client certificates.

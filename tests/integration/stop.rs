@@ -281,10 +281,10 @@ fn a_pipe_full_of_log_lines_cannot_keep_it_from_ending() {
     drop(unread);
 }
 
-/// By default, SIGUSR1 ends a process. The settings come from a named pipe, so the program waits at
+/// By default, SIGUSR1 and SIGUSR2 end a process. The settings come from a named pipe, so the program waits at
 /// the very start; from then on the test sends signals until it ends.
 #[test]
-fn a_run_that_is_asked_how_it_stands_before_it_has_begun_goes_on() {
+fn a_run_that_is_asked_something_before_it_has_begun_goes_on() {
     let server = slow(Duration::ZERO);
     let dir = tempfile::tempdir().unwrap();
     let settings = dir.path().join("settings");
@@ -312,6 +312,7 @@ fn a_run_that_is_asked_how_it_stands_before_it_has_begun_goes_on() {
         };
         for _ in 0..20 {
             send(&child, Signal::USR1);
+            send(&child, Signal::USR2);
             std::thread::sleep(Duration::from_micros(200));
         }
         assert_eq!(child.try_wait().unwrap(), None);
@@ -321,6 +322,7 @@ fn a_run_that_is_asked_how_it_stands_before_it_has_begun_goes_on() {
                 break status;
             }
             send(&child, Signal::USR1);
+            send(&child, Signal::USR2);
             std::thread::sleep(Duration::from_micros(200));
         };
         assert_eq!(status.code(), Some(0), "{status}");

@@ -19,7 +19,7 @@ use crate::model::{
     Attempt, BodyVersion, ErrorKind, EventReturnQueue, FetchError, Job, LineOptions, LiveStats,
     PartialBody, PriorFetch, ResponseHead, Revalidation,
 };
-use crate::schedule::{RetryPolicy, ScheduleOptions, Scheduler};
+use crate::schedule::{Bandwidth, RetryPolicy, ScheduleOptions, Scheduler};
 use crate::store::{BodyStore, DiscardStore};
 
 /// Maximum body size, in bytes.
@@ -47,6 +47,7 @@ fn engine<T: Transport>(transport: T) -> Engine<T, DiscardStore> {
         transport,
         store: DiscardStore,
         scheduler,
+        bandwidth: Arc::new(Bandwidth::new(&ScheduleOptions::default())),
         live,
         clock: RunClock::start(),
         events: mpsc::channel(1).0,

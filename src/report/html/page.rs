@@ -213,6 +213,8 @@ fn cards(summary: &Summary) -> Vec<Card> {
     cards.push(card("duration", duration(summary.wall), ""));
     cards.push(card("URLs/s", decimal(rate), ""));
     cards.push(card("body data", ByteSize(summary.bytes).to_string(), ""));
+    let limit = summary.limit_rate;
+    cards.extend(limit.map(|limit| card("limit", format!("{}/s", ByteSize(limit)), "")));
     cards
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Snapshot {
     pub rate: f64,
     /// Bytes per second.
     pub byte_rate: f64,
+    /// Limit on the bytes per second on the wire.
+    pub limit_rate: Option<u64>,
     /// Estimated time left.
     pub left: Option<Duration>,
 }
@@ -60,6 +62,7 @@ impl Snapshot {
             failures: kinds(live.failures()),
             hosts: held_hosts_text(live, now),
             stragglers: live.stragglers(now),
+            limit_rate: live.limit_rate(),
             ..Self::default()
         }
     }
@@ -89,6 +92,9 @@ impl Snapshot {
         let mut parts = vec![ByteSize(self.bytes).to_string()];
         if self.byte_rate >= 1.0 {
             parts.push(format!("{}/s", ByteSize(self.byte_rate as u64)));
+        }
+        if let Some(limit) = self.limit_rate {
+            parts.push(format!("limit {}/s", ByteSize(limit)));
         }
         parts.push(format!("{} in flight", count(self.in_flight)));
         if self.waiting > 0 {
@@ -235,6 +241,7 @@ mod tests {
             ..Snapshot::default()
         };
         let pipe = Snapshot {
+            limit_rate: Some(500_000),
             settled: 5,
             in_flight: 1,
             rate: 0.5,

@@ -47,6 +47,11 @@ impl TurnRings {
         }
     }
 
+    /// Sets how many items each thread can run at once.
+    pub(super) fn set_most_per_thread(&mut self, items: usize) {
+        self.most_per_thread = items;
+    }
+
     /// Returns the number of threads.
     pub(super) fn threads(&self) -> usize {
         self.threads.len()

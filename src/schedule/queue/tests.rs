@@ -24,6 +24,19 @@ fn rules(per_host: usize, total: usize) -> HostPolicy {
     }
 }
 
+fn limits(per_host: usize, auto: bool, total: usize, others: HostPolicy) -> HostPolicy {
+    let mut rules = HostPolicy {
+        per_host: rules(per_host, 1).per_host,
+        total: NonZeroUsize::new(total).unwrap(),
+        ..others
+    };
+    if auto {
+        let max = NonZeroUsize::new(per_host);
+        rules.per_host = PerHostLimit::Auto { max };
+    }
+    rules
+}
+
 fn queue<T>(per_host: usize) -> FairQueue<T> {
     FairQueue::new(rules(per_host, 100), None)
 }
@@ -234,6 +247,93 @@ fn a_pending_connection_can_stop_counting_against_the_total() {
     assert_eq!(queue.run(now).1, 3);
 }
 
+fn changed(rules: HostPolicy, rate: Option<Duration>) -> QueueLimits {
+    QueueLimits {
+        rules,
+        hosts: Arc::default(),
+        rate,
+        most_per_thread: usize::MAX,
+        spare: 0,
+    }
+}
+
+#[test]
+fn raised_limits_hold_at_once_and_lowered_ones_once_enough_has_ended() {
+    let mut queue = FairQueue::new(rules(1, 1), None);
+    let now = Instant::now();
+    for item in 0..9 {
+        queue.add(if item < 6 { "a" } else { "b" }, item, now);
+    }
+    let (first, _) = queue.run(now);
+    queue.connected(&first, now);
+    assert!(queue.next_thread(now).is_none());
+    queue.set_limits(changed(rules(3, 4), None), now);
+    assert!(queue.next_thread(now).is_some());
+    let mut running = vec![first];
+    while let Turn::Run(ticket, _) = queue.next(0, now) {
+        running.push(ticket);
+    }
+    assert_eq!(
+        running.len(),
+        4,
+        "three of one host, and the first of the other"
+    );
+    queue.set_limits(changed(rules(3, 2), None), now);
+    for ticket in running.drain(..2) {
+        queue.release(&ticket, &answered(), now);
+        assert!(matches!(queue.next(0, now), Turn::WaitForSlot));
+    }
+    queue.release(&running.remove(0), &answered(), now);
+    queue.run(now);
+    assert!(matches!(queue.next(0, now), Turn::WaitForSlot));
+}
+
+#[test]
+fn a_changed_rate_counts_from_the_last_start_on() {
+    let mut queue = FairQueue::new(rules(4, 100), Some(SECOND * 3600));
+    let now = Instant::now();
+    for (host, item) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+        queue.add(host, item, now);
+    }
+    queue.run(now);
+    queue.set_limits(changed(rules(4, 100), Some(SECOND * 5)), now + SECOND);
+    let wait = queue.next(0, now + SECOND);
+    assert!(matches!(wait, Turn::WaitUntil(at) if at == now + SECOND * 5));
+    queue.set_limits(changed(rules(4, 100), None), now + SECOND);
+    queue.run(now + SECOND);
+    queue.run(now + SECOND);
+    queue.set_limits(changed(rules(4, 100), Some(SECOND)), now + SECOND);
+    queue.run(now + SECOND);
+}
+
+#[test]
+fn a_changed_interval_counts_from_the_last_start_on() {
+    let with_interval = |seconds| HostPolicy {
+        host_interval: SECOND * seconds,
+        ..rules(4, 100)
+    };
+    let mut queue = FairQueue::new(with_interval(3600), None);
+    let now = Instant::now();
+    queue.add("a", 1, now);
+    queue.add("a", 2, now);
+    let (ticket, _) = queue.run(now);
+    queue.release(&ticket, &answered(), now);
+    assert!(matches!(queue.next(0, now), Turn::WaitUntil(_)));
+    queue.set_limits(changed(with_interval(5), None), now);
+    let wait = queue.next(0, now);
+    assert!(matches!(wait, Turn::WaitUntil(at) if at == now + SECOND * 5));
+    queue.run(now + SECOND * 5);
+}
+
+#[test]
+fn no_more_than_the_spare_items_stop_counting() {
+    let mut queue = FairQueue::<u32>::new(rules(4, 1), None).with_spare(1);
+    assert!(queue.stop_counting());
+    assert!(!queue.stop_counting());
+    queue.resume_counting();
+    assert!(queue.stop_counting());
+}
+
 #[test]
 fn a_host_that_is_down_is_probed_and_then_its_items_fail_with_the_error_of_the_probe() {
     let mut queue = queue(4);
@@ -377,6 +477,7 @@ enum QueueStep {
     Park(prop::sample::Index, u16, ReleaseKind),
     Requeue(prop::sample::Index, u8),
     Pass(u16),
+    SetLimits(usize, bool, usize, u64, usize),
 }
 
 /// How an item ends at its host.
@@ -412,6 +513,11 @@ fn step() -> impl Strategy<Value = QueueStep> {
         2 => (which(), 0u16..500, how()).prop_map(|(which, ms, how)| QueueStep::Park(which, ms, how)),
         1 => (which(), 0u8..6).prop_map(|(which, host)| QueueStep::Requeue(which, host)),
         2 => (0u16..300).prop_map(QueueStep::Pass),
+        1 => (1usize..5, any::<bool>(), 1usize..12, 0u64..100, 1usize..12).prop_map(
+            |(per_host, auto, total, interval, most)| {
+                QueueStep::SetLimits(per_host, auto, total, interval, most)
+            }
+        ),
     ]
 }
 
@@ -617,6 +723,28 @@ impl QueueBench {
                     self.queue.release(&ticket, &feedback, self.now);
                 }
             }
+            QueueStep::SetLimits(per_host, auto, total, interval, most_per_thread) => {
+                let interval = MS * u32::try_from(*interval).unwrap();
+                if interval > self.rules.host_interval {
+                    // A host that is forgotten by now has no last start.
+                    self.last_start = [None; 6];
+                }
+                self.rules = HostPolicy {
+                    host_interval: interval,
+                    ..limits(*per_host, *auto, *total, self.rules)
+                };
+                if self.threads > 1 {
+                    self.most_per_thread = *most_per_thread;
+                }
+                let changed = QueueLimits {
+                    rules: self.rules,
+                    hosts: Arc::default(),
+                    rate: None,
+                    most_per_thread: self.most_per_thread,
+                    spare: 0,
+                };
+                self.queue.set_limits(changed, self.now);
+            }
             QueueStep::Pass(ms) => self.now += Duration::from_millis(u64::from(*ms)),
         }
         Ok(())
@@ -672,10 +800,7 @@ proptest! {
         threads in 1usize..5, most_per_thread in 1usize..12,
         steps in prop::collection::vec(step(), 0..300),
     ) {
-        let mut rules = rules(per_host, total);
-        if auto {
-            rules.per_host = PerHostLimit::Auto { max: NonZeroUsize::new(per_host) };
-        }
+        let mut rules = limits(per_host, auto, total, rules(1, 1));
         rules.host_interval = Duration::from_millis(interval);
         rules.probing.probes = probes;
         // A single thread has workers for all requests.
