@@ -68,6 +68,9 @@
     )
 )]
 
+#[cfg(not(any(unix, windows)))]
+compile_error!("fetchall needs a system with sockets, threads and files: Unix or Windows");
+
 mod config;
 pub mod demo;
 mod engine;

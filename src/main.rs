@@ -18,6 +18,8 @@ use cli::{
 
 /// A URL takes some 65 allocations, most of them in the HTTP client: this allocator saves a tenth of
 /// the CPU time. mimalloc is as fast, but keeps three times as much memory after large bodies.
+/// jemalloc does not build on Windows.
+#[cfg(all(unix, feature = "jemalloc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

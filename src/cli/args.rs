@@ -17,11 +17,12 @@ use super::cluster_args::ClusterArgs;
 use super::notification_args::NotificationArgs;
 use super::request_args::RequestArgs;
 use super::saving_args::SavingArgs;
+use super::version::VERSION;
 use super::{ThreadCount, help, host_sections, value_parsers};
 
 /// Fetch a list of URLs concurrently, with an exact result for every line.
 #[derive(Debug, Parser)]
-#[command(version, about, styles = help::STYLES, after_help = help::short(), after_long_help = help::long(), args_override_self = true, max_term_width = 100)]
+#[command(version = VERSION, about, styles = help::STYLES, after_help = help::short(), after_long_help = help::long(), args_override_self = true, max_term_width = 100)]
 #[command(group(ArgGroup::new("results_as").args(["json", "csv", "format"])))]
 #[command(group(ArgGroup::new("saving").args(["output_dir", "pack"])))]
 #[command(group(ArgGroup::new("planning").args(["output_dir", "shard"]).multiple(true)))]

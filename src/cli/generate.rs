@@ -43,7 +43,8 @@ fn completed(arg: Arg) -> Arg {
 fn man() -> String {
     // The default synopsis lists all options, which would fill a screen.
     let command = Cli::command().override_usage("fetchall [OPTIONS] [INPUT]...");
-    let man = Man::new(command).manual("User Commands");
+    // An empty date would be no argument at all, and the next one would be taken for it.
+    let man = Man::new(command).date(" ").manual("User Commands");
     let mut page = Vec::new();
     // Writing to memory cannot fail.
     let _ = sections(&man, &mut page);

@@ -44,6 +44,7 @@ mod signals;
 mod terminal;
 mod usage_error;
 mod value_parsers;
+mod version;
 mod wording;
 
 pub(crate) use advice::{lacks_password, netrc_warning, warnings};

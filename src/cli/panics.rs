@@ -6,6 +6,7 @@ use std::panic::PanicHookInfo;
 
 use fetchall::program::escape_control;
 
+use super::version::VERSION;
 use super::{MORE_THREADS, redact};
 
 /// Replaces the panic message of the standard library. The run then ends with an internal error.
@@ -33,9 +34,8 @@ fn text(location: Option<&str>, payload: &(dyn Any + Send)) -> String {
     let message = redact::message(message.unwrap_or("no message"));
     let message = escape_control(&message);
     let location = location.unwrap_or("an unknown place");
-    let version = env!("CARGO_PKG_VERSION");
     format!(
-        "internal error at {location} of version {version}: {message}; please file an issue with \
+        "internal error at {location} of version {VERSION}: {message}; please file an issue with \
          this line"
     )
 }

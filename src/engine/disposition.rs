@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-use crate::model::is_control;
+use crate::model::{is_control, prefix_within};
 
 /// Longest file name on common file systems, in bytes.
 const MAX_NAME_BYTES: usize = 255;
@@ -122,8 +122,8 @@ fn shortened(name: &str) -> String {
         true => name.split_at(dot),
         false => (name, ""),
     };
-    let end = stem.floor_char_boundary(MAX_NAME_BYTES - extension.len());
-    format!("{}{extension}", stem.get(..end).unwrap_or_default())
+    let stem = prefix_within(stem, MAX_NAME_BYTES - extension.len());
+    format!("{stem}{extension}")
 }
 
 #[cfg(test)]

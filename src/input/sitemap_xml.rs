@@ -12,6 +12,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::{Error, Reader, XmlVersion};
 
 use super::url::shown_cut;
+use crate::model::prefix_within;
 
 /// Maximum bytes of one tag, text, comment or document type, which is in memory as a whole.
 const MAX_EVENT_BYTES: usize = 1 << 20;
@@ -271,11 +272,11 @@ impl<R: BufRead> SitemapReader<R> {
         let Some(entry) = self.entry.as_mut().filter(|entry| entry.field.is_some()) else {
             return;
         };
-        match entity.resolve_char_ref() {
-            Ok(Some(character)) => entry.add(character.encode_utf8(&mut [0; 4])),
-            Ok(None) if let Some(text) = resolve_predefined_entity(entity) => entry.add(text),
+        match (entity.resolve_char_ref(), resolve_predefined_entity(entity)) {
+            (Ok(Some(character)), _) => entry.add(character.encode_utf8(&mut [0; 4])),
+            (Ok(None), Some(text)) => entry.add(text),
             _ => {
-                let entity = cut(entity, MAX_NAME_BYTES);
+                let entity = prefix_within(entity, MAX_NAME_BYTES);
                 entry.flaw = Some(format!("unknown entity &{entity};"));
             }
         }
@@ -289,7 +290,7 @@ impl<R: BufRead> SitemapReader<R> {
                 let at = self.reader.error_position();
                 let error = error.to_string();
                 // It may repeat a whole tag.
-                let error = shown_cut(cut(&error, MAX_ERROR_BYTES).as_bytes());
+                let error = shown_cut(prefix_within(&error, MAX_ERROR_BYTES).as_bytes());
                 invalid(format!("invalid XML at byte {at}: {error}"))
             }
         }
@@ -372,18 +373,13 @@ fn is_opaque(start: &BytesStart<'_>) -> bool {
 fn not_a_sitemap(root: &str) -> io::Error {
     invalid(format!(
         "its root element is <{}>, not that of a sitemap or feed",
-        cut(root, MAX_NAME_BYTES)
+        prefix_within(root, MAX_NAME_BYTES)
     ))
 }
 
 /// Returns the prefix of the name of an element.
 fn prefix_of<'s>(start: &'s BytesStart<'_>) -> Option<&'s str> {
     Some(start.name().prefix()?.into_inner())
-}
-
-fn cut(text: &str, most: usize) -> &str {
-    let end = text.floor_char_boundary(most);
-    text.get(..end).unwrap_or_default()
 }
 
 fn invalid(reason: String) -> io::Error {

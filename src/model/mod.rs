@@ -89,7 +89,7 @@ pub(crate) use outcome::{FetchSuccess, Outcome};
 pub(crate) use pack_note::{FinishedPack, PackHistory, PackNote};
 pub(crate) use part_form::{EntryGuard, ListCompression, PartForm};
 pub(crate) use partial::{BodyVersion, PartialBody, Revalidation};
-pub(crate) use path::RelPath;
+pub(crate) use path::{RelPath, add_extension};
 pub(crate) use record::ErrorText;
 pub use record::{ContentChange, Record, RecordError};
 pub(crate) use reorder_window::ReorderWindow;
@@ -104,7 +104,7 @@ pub(crate) use sitemap::{PendingSitemap, SitemapBody, SitemapReply};
 pub use spec_error::SpecError;
 pub(crate) use straggler::{MAX_STRAGGLERS, Straggler, StragglerPhase};
 pub use summary::{EndReason, MaxFailures, Summary};
-pub(crate) use text::{elide_middle, format_duration, holds_at_sign, mask_userinfo};
+pub(crate) use text::{elide_middle, format_duration, holds_at_sign, mask_userinfo, prefix_within};
 pub use text::{escape_control, is_control, parse_duration};
 #[cfg(feature = "cli")]
 pub use thread::is_thread_error;

@@ -1,6 +1,7 @@
 //! A path below the output directory.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use super::Sha256;
 
@@ -115,9 +116,24 @@ impl fmt::Display for RelPath {
     }
 }
 
+/// Returns the path with a dot and `extension` after its name, as `Path::with_added_extension` does
+/// from Rust 1.91 on.
+pub(crate) fn add_extension(path: &Path, extension: &str) -> PathBuf {
+    let mut longer = path.as_os_str().to_owned();
+    longer.push(".");
+    longer.push(extension);
+    longer.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_extension_is_added_to_those_that_are_there() {
+        let path = add_extension(Path::new("a.b/x-1.warc.gz"), "jsonl");
+        assert_eq!(path, Path::new("a.b/x-1.warc.gz.jsonl"));
+    }
 
     #[test]
     fn paths_that_lead_out_or_cannot_be_stored_are_rejected() {

@@ -81,6 +81,15 @@ pub(crate) fn elide_middle(text: &str, most: usize) -> String {
     format!("{start}…{end}")
 }
 
+/// Returns the longest beginning of a text that has at most `most` bytes.
+pub(crate) fn prefix_within(text: &str, most: usize) -> &str {
+    // str::floor_char_boundary needs Rust 1.91.
+    let end = (0..=most.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
+}
+
 /// The spellings of the `@` that ends a password: in a URL, in JSON, percent-encoded once or
 /// twice, and the wide and small forms that the URL standard maps to `@`.
 const ATS: [&str; 6] = ["@", "\\u0040", "%40", "%2540", "\u{ff20}", "\u{fe6b}"];
@@ -117,6 +126,12 @@ pub(crate) fn mask_userinfo(line: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_ends_between_characters() {
+        let prefixes = [0, 1, 2, 3, 4, 9].map(|most| prefix_within("a\u{fc}b", most));
+        assert_eq!(prefixes, ["", "a", "a", "a\u{fc}", "a\u{fc}b", "a\u{fc}b"]);
+    }
 
     #[test]
     fn the_middle_of_a_long_url_is_elided() {

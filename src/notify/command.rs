@@ -201,10 +201,11 @@ fn shell(command: &str) -> Command {
     shell
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 fn shell(command: &str) -> Command {
     let mut shell = Command::new("cmd");
-    shell.arg("/C").arg(command);
+    // As it is: cmd does not undo the quoting of an argument.
+    shell.arg("/C").raw_arg(command);
     shell
 }
 

@@ -216,7 +216,7 @@ impl Journal {
             let appender = lock(&self.appender);
             (Arc::clone(&appender.file), appender.length)
         };
-        let mut lines = JournalLines::of(&file)?;
+        let mut lines = JournalLines::of(&file);
         while let Some(line) = lines.next_line()?.filter(|line| line.offset < end) {
             if let Some(record) = line.record()
                 && !record.reports_loss()
@@ -230,7 +230,6 @@ impl Journal {
             }
             if self.buffer.len() >= FLUSH_BYTES {
                 self.flush()?;
-                lines.seek_back()?;
             }
         }
         self.flush()
@@ -299,7 +298,7 @@ fn read(
     mut visit: impl FnMut(&JournalLine<'_>, Option<&Record>),
 ) -> io::Result<JournalIndex> {
     let mut add_all = |index: &mut JournalIndex, is_first: bool| {
-        let mut lines = JournalLines::of(file)?;
+        let mut lines = JournalLines::of(file);
         while let Some(line) = lines.next_line()? {
             let record = line.record();
             if is_first {

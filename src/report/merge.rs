@@ -51,7 +51,7 @@ impl NewestRecords {
             mark: None,
             garbage: 0,
         };
-        let mut lines = JournalLines::of(file)?;
+        let mut lines = JournalLines::of(file);
         while let Some(line) = lines.next_line()? {
             newest.add(&line);
         }
@@ -107,7 +107,7 @@ impl JournalMerge {
         }
         let is_first = self.note_shard(path, newest.mark);
         let (mut own, mut repeated) = (0, 0);
-        let mut lines = JournalLines::of(file)?;
+        let mut lines = JournalLines::of(file);
         while let Some(line) = lines.next_line()? {
             let Some(record) = line.record().filter(|it| newest.is_newest(it, line.offset)) else {
                 continue;

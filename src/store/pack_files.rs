@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::warc::PART_EXTENSION;
+use crate::model::add_extension;
 
 /// Stands for the number in the name of a series.
 const NUMBER: &str = "{n}";
@@ -50,7 +51,7 @@ impl PackFiles {
     pub(crate) fn part(&self, n: Option<u32>) -> PathBuf {
         let path = self.path(n);
         match self.are_series() {
-            true => path.with_added_extension(PART_EXTENSION),
+            true => add_extension(&path, PART_EXTENSION),
             false => path,
         }
     }
@@ -62,7 +63,7 @@ impl PackFiles {
 
     /// Returns the default path of the journal.
     pub(crate) fn journal(&self) -> PathBuf {
-        self.path.with_added_extension("jsonl")
+        add_extension(&self.path, "jsonl")
     }
 }
 

@@ -16,14 +16,16 @@ const SITE: &str = "https://example.com";
 /// The name of its directory below `-o DIR`.
 const SITE_DIR: &str = "example.com";
 /// Options of other programs in the documents.
-const OTHER_OPTIONS: [&str; 17] = [
+const OTHER_OPTIONS: [&str; 19] = [
     // A field of `--failed`.
     "--invalid",
     "--array",
     "--bench",
     "--block",
     "--deferred-input",
+    "--features",
     "--jobs",
+    "--no-default-features",
     "--open",
     "--parallel-max-host",
     "--path",

@@ -7,7 +7,7 @@ use std::thread;
 
 use fetchall::{ErrorKind, Record};
 
-use crate::support::{Out, Run, Server, pages, path, placeholders, response};
+use crate::support::{Out, Run, Server, binary, pages, path, placeholders, response};
 
 /// Maximum memory of a run that reads a huge list, the program itself included, in KiB.
 const FLAT: u64 = 64 * 1024;
@@ -282,4 +282,19 @@ fn what_decoders_remember_is_bounded_for_all_of_them_together() {
         assert_eq!(kinds.filter(|found| *found == kind).count(), 64);
         assert!(done.peak < MODEST, "{path}: {} KiB", done.peak);
     }
+}
+
+/// jemalloc prints what it is configured with. Where the package is built, no variable sets this.
+#[test]
+fn the_allocator_is_configured() {
+    let output = binary()
+        .arg("--version")
+        .env("_RJEM_MALLOC_CONF", "stats_print:true")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        printed.contains("opt.tcache_gc_incr_bytes: 16777216"),
+        "{printed}"
+    );
 }

@@ -219,6 +219,8 @@ fn the_man_page_has_its_sections_and_no_warnings() {
         if program == "man" {
             let text = String::from_utf8_lossy(&output.stdout);
             assert!(text.contains("--concurrency"), "{text}");
+            let head = text.trim_start().lines().next().unwrap();
+            assert!(head.contains("User Commands"), "{head}");
         }
     }
 }

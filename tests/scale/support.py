@@ -128,6 +128,7 @@ class Bench:
         } | {
             "PATH": f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(directory),
+            "PYTHONPATH": str(HERE.parent.parent / "python"),
             "FETCHALL_SCALE_RUN": str(directory),
             "FETCHALL_PER_HOST": str(PER_HOST),
         }

@@ -1,7 +1,7 @@
 //! Reads a journal: completely at the start, then single records on demand.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read};
 #[cfg(feature = "cli")]
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex};
@@ -65,7 +65,7 @@ impl JournalReader {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        let mut lines = JournalLines::of(file)?;
+        let mut lines = JournalLines::of(file);
         while let Some(line) = lines.next_line()? {
             let Some(record) = line.record() else {
                 continue;
@@ -94,7 +94,7 @@ impl JournalReader {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        let mut lines = JournalLines::of(file)?;
+        let mut lines = JournalLines::of(file);
         while let Some(line) = lines.next_line()? {
             if let Some(record) = line.record()
                 && let Some(end) = record.end_in_pack()
@@ -252,10 +252,25 @@ fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, into, offset)
 }
 
+/// Reads a file from a position of its own: appending moves the one that all handles of the file
+/// share, and so does reading elsewhere on Windows.
+struct PositionedReader<'a> {
+    file: &'a File,
+    position: u64,
+}
+
+impl Read for PositionedReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = read_at(self.file, into, self.position)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
 /// Reads the lines of a journal. Lines longer than [`MAX_LINE_BYTES`] are skipped without buffering
 /// them.
 pub(in crate::report) struct JournalLines<'a> {
-    reader: BufReader<&'a File>,
+    reader: BufReader<PositionedReader<'a>>,
     line: Vec<u8>,
     offset: u64,
 }
@@ -286,19 +301,13 @@ impl JournalLine<'_> {
 
 impl<'a> JournalLines<'a> {
     /// Starts at the first line.
-    pub(in crate::report) fn of(mut file: &'a File) -> io::Result<Self> {
-        file.seek(SeekFrom::Start(0))?;
-        Ok(Self {
-            reader: BufReader::with_capacity(1 << 16, file),
+    pub(in crate::report) fn of(file: &'a File) -> Self {
+        let reader = PositionedReader { file, position: 0 };
+        Self {
+            reader: BufReader::with_capacity(1 << 16, reader),
             line: Vec::new(),
             offset: 0,
-        })
-    }
-
-    /// Restores the read position after a write, which moves the position shared by all clones of
-    /// the file handle.
-    pub(super) fn seek_back(&mut self) -> io::Result<()> {
-        self.reader.seek(SeekFrom::Start(self.offset)).map(drop)
+        }
     }
 
     /// Reads the next line; `None` at the end.

@@ -69,7 +69,11 @@ impl Shelf {
 
     /// Reads a body through the checks.
     pub(super) fn check(&self, record: &Record, mut checks: BodyVerifier) -> Result<(), Flaw> {
-        match (self, &record.file, record.pack) {
+        let packed = match (self, record.pack) {
+            (Self::Packs(packs), Some(place)) => packs.get(place.n).map(|pack| (pack, place)),
+            _ => None,
+        };
+        match (self, &record.file, packed) {
             (Self::Files(files), Some(file), _) => {
                 let file = RelPath::parse(file).map_err(|why| Flaw::changed(&why))?;
                 let file = files.open_file(&file)?;
@@ -80,7 +84,7 @@ impl Shelf {
                 checks.skip(length - needed);
                 checks.finish()?;
             }
-            (Self::Packs(packs), _, Some(place)) if let Some(pack) = packs.get(place.n) => {
+            (_, _, Some((pack, place))) => {
                 let mut checked = Ok(());
                 pack.read(place, |piece| {
                     if checked.is_ok() {

@@ -315,7 +315,13 @@ impl Folder {
         return self.sync_folders();
     }
 
-    #[cfg(not(target_os = "linux"))]
+    /// Windows syncs no directories.
+    #[cfg(windows)]
+    fn sync_folders(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(not(any(target_os = "linux", windows)))]
     fn sync_folders(&self) -> io::Result<()> {
         for dir in [&self.dir, &self.temp] {
             dir.try_clone()?.into_std_file().sync_all()?;

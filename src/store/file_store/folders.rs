@@ -75,7 +75,7 @@ impl FolderCache {
     }
 
     /// Returns all open directories.
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(any(target_os = "linux", windows)))]
     pub fn all(&self) -> impl Iterator<Item = &Dir> {
         self.open.values().map(|open| &*open.dir)
     }

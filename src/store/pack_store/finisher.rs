@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 use super::spool::dir_of;
-use crate::model::{FetchError, FinishedPack, JournaledEnd, PackPosition};
+use crate::model::{FetchError, FinishedPack, JournaledEnd, PackPosition, add_extension};
 use crate::store::pack_files::PackFiles;
 use crate::store::save_error;
 use crate::store::warc::{CDXJ_EXTENSION, CdxjBuilder, Pack, PackError, SavedPack};
@@ -125,7 +125,7 @@ fn check(part: &Path, n: u32, length: u64, index: Option<&Path>) -> io::Result<F
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     if let Some((index, path)) = index {
-        index.write(&path.with_added_extension(CDXJ_EXTENSION))?;
+        index.write(&add_extension(path, CDXJ_EXTENSION))?;
     }
     Ok(FinishedPack {
         n,

@@ -26,7 +26,7 @@ use super::worker_pool::WorkerPool;
 use super::{BodyStore, save_error};
 use crate::model::{
     Attempt, BodyVersion, FetchError, JournaledEnd, Record, RelPath, ResponseHead, Truncation,
-    allowed_descriptors, start_thread,
+    add_extension, allowed_descriptors, start_thread,
 };
 use body::{PackBodyWriter, SampleRules};
 use exchange::OwnedExchange;
@@ -270,7 +270,7 @@ impl BodyStore for PackStore {
 
 /// Writes the index of a single pack, unless it is there and newer.
 async fn index(path: PathBuf) -> Result<(), FetchError> {
-    let index = path.with_added_extension(CDXJ_EXTENSION);
+    let index = add_extension(&path, CDXJ_EXTENSION);
     let changed = |path: &Path| path.metadata().and_then(|found| found.modified()).ok();
     let is_current = changed(&index) > changed(&path);
     if is_current || path.metadata().is_ok_and(|found| found.len() == 0) {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::read::{RecordHeads, SavedPack, ScannedRecord, value_of};
 use super::surt::surt;
+use crate::model::add_extension;
 
 /// Bytes of lines that are sorted in memory; more go to temporary files.
 const SORTED_BYTES: usize = if cfg!(test) { 2000 } else { 16 << 20 };
@@ -114,7 +115,7 @@ impl CdxjBuilder {
     /// # Errors
     /// If it cannot be written.
     pub(crate) fn write(mut self, path: &Path) -> io::Result<()> {
-        let part = path.with_added_extension("part");
+        let part = add_extension(path, "part");
         let mut out = BufWriter::new(File::create(&part)?);
         if self.runs.is_empty() {
             self.lines.sort_unstable();
@@ -172,7 +173,7 @@ fn mime_of(http: &str) -> &str {
 pub(crate) fn write_index(path: &Path) -> io::Result<()> {
     let mut index = CdxjBuilder::new(path);
     SavedPack::of(path.to_owned()).scan(|record| index.add(record))?;
-    index.write(&path.with_added_extension(CDXJ_EXTENSION))
+    index.write(&add_extension(path, CDXJ_EXTENSION))
 }
 
 /// Extension of the index of a pack.
