@@ -30,6 +30,8 @@ mod args;
 mod bare;
 /// Certificates for the server.
 mod certificates;
+/// Drawings of what was measured.
+mod chart;
 /// Programs that may be installed.
 #[path = "../support/installed.rs"]
 mod installed;

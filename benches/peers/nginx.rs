@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 /// The response to `/tiny/…`.
 pub const TINY: &str = "ok\n";
+/// The response to `/packed/…`: a file, coded with Brotli.
+pub const PACKED: &str = "page.br";
 const LOG: &str = "requests.log";
 
 /// A running server. It stops when dropped.
@@ -41,11 +43,13 @@ pub struct Answered {
     pub bytes: u64,
     /// Responses other than 200.
     pub others: u64,
+    /// Responses that were the first on their connection.
+    pub connections: u64,
 }
 
 impl Nginx {
-    /// Serves a directory at `/`, and one with large files at `/large/`; over TLS at these
-    /// addresses.
+    /// Serves a directory at `/`, one with large files at `/large/`, and [`PACKED`] from there for
+    /// every path below `/packed/`; over TLS at these addresses.
     pub fn start(pages: &Path, large: &Path, tls: &[Ipv4Addr]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         certificates::write(folder.path(), tls.iter().copied())?;
@@ -129,6 +133,7 @@ impl Nginx {
             answered.others += u64::from(words.next() != Some("200"));
             let bytes = words.next().and_then(|word| word.parse::<u64>().ok());
             answered.bytes += bytes.unwrap_or_default();
+            answered.connections += u64::from(words.next() == Some("1"));
             line.clear();
         }
         Ok(())
@@ -177,7 +182,7 @@ events {{ worker_connections 16384; }}
 http {{
     types {{ text/html html; application/octet-stream bin; }}
     default_type text/plain;
-    log_format count '$status $body_bytes_sent';
+    log_format count '$status $body_bytes_sent $connection_requests';
     access_log {folder}/{LOG} count buffer=256k flush=100ms;
     sendfile on;
     tcp_nopush on;
@@ -198,6 +203,11 @@ http {{
         location / {{ root "{pages}"; index no-index-page; }}
         location /large/ {{ alias "{large}/"; }}
         location /tiny/ {{ return 200 "{TINY}"; }}
+        location /packed/ {{
+            root "{large}";
+            try_files /{PACKED} =404;
+            add_header Content-Encoding br;
+        }}
     }}
 }}
 "#

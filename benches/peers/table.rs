@@ -1,6 +1,7 @@
 //! The tables: the cost of each program, and the ratio of fetchall to the others.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::support::launch::Ran;
 use crate::support::numbers::{Spread, median, mib};
@@ -57,7 +58,7 @@ pub struct Cost {
 impl Cost {
     /// Returns medians of the runs in microseconds, and the largest peak memory.
     pub fn of(work: &str, program: &str, rans: &[Ran], urls: u64) -> Option<Self> {
-        let each = |time: std::time::Duration| time.as_secs_f64() * 1e6 / urls as f64;
+        let each = |time| each(time, urls);
         Some(Self {
             work: work.to_owned(),
             program: program.to_owned(),
@@ -76,6 +77,11 @@ impl Cost {
         };
         rounds.rans.iter().filter_map(cost).collect()
     }
+}
+
+/// Returns the part of a time that each URL takes, in microseconds.
+pub fn each(time: Duration, urls: u64) -> f64 {
+    time.as_secs_f64() * 1e6 / urls as f64
 }
 
 /// Returns the largest peak memory of several runs, in MiB.

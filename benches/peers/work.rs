@@ -154,7 +154,7 @@ fn one(nginx: &mut Nginx, lists: &Lists, program: &Program) -> Ran {
         fs::create_dir(output).expect("a folder of our own");
     }
     let mut ran = launch(command, lists, program).run();
-    let complaint = check(nginx, lists, program, &ran);
+    let complaint = check(nginx, lists, program, &mut ran);
     ran.complaint = ran.complaint.or(complaint);
     tell(program, &ran);
     ran
@@ -195,13 +195,14 @@ pub fn tell(program: &Program, ran: &Ran) {
 
 /// Checks that everything was requested and received, according to the server, and to the program
 /// if it prints that.
-fn check(nginx: &mut Nginx, lists: &Lists, program: &Program, ran: &Ran) -> Option<String> {
+fn check(nginx: &mut Nginx, lists: &Lists, program: &Program, ran: &mut Ran) -> Option<String> {
     let times = u64::from(program.times);
     let (count, bytes) = (lists.count * times, lists.bytes * times);
     let answered = match nginx.answered(count) {
         Ok(answered) => answered,
         Err(error) => return Some(format!("the server's log: {error}")),
     };
+    ran.connections = answered.connections;
     if answered.requests != count || answered.others > 0 {
         return Some(format!("{answered:?} instead of {count}"));
     }

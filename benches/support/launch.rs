@@ -39,6 +39,8 @@ pub struct Ran {
     /// The lines on stdout, and the number of them that contain the mark.
     pub lines: u64,
     pub marked: u64,
+    /// The connections that the server counted.
+    pub connections: u64,
     /// Why the run does not count.
     pub complaint: Option<String>,
 }

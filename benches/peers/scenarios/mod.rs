@@ -21,6 +21,8 @@ mod endless;
 mod hosts;
 /// One body of 4 GiB.
 mod large;
+/// Bodies that have to be decoded.
+mod packed;
 /// Pages of one host.
 mod pages;
 /// Two processors compared with one.
@@ -38,7 +40,7 @@ pub struct Scenario {
     pub report: fn(&mut Bench) -> Report,
 }
 
-pub const SCENARIOS: [Scenario; 14] = [
+pub const SCENARIOS: [Scenario; 16] = [
     Scenario {
         name: "pages",
         report: pages::pages,
@@ -58,6 +60,14 @@ pub const SCENARIOS: [Scenario; 14] = [
     Scenario {
         name: "hosts-tls",
         report: hosts::tls,
+    },
+    Scenario {
+        name: "hosts-tls-many",
+        report: hosts::tls_many,
+    },
+    Scenario {
+        name: "packed",
+        report: packed::report,
     },
     Scenario {
         name: "processors",
@@ -101,6 +111,8 @@ pub const SCENARIOS: [Scenario; 14] = [
 pub struct Bench {
     pub nginx: Nginx,
     pub peers: Peers,
+    /// The directory of the pages.
+    folder: PathBuf,
     pages: Vec<Page>,
     large: TempDir,
     rounds: usize,
@@ -128,6 +140,7 @@ impl Bench {
         Ok(Self {
             nginx,
             peers: Peers::find(),
+            folder,
             pages,
             large,
             rounds: args.rounds.get(),
