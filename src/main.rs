@@ -96,8 +96,7 @@ async fn program(
     let mut notifier = RunNotifier::from_cli(&cli)
         .map_err(|error| fail_with(&console.origins.describe(&error), EXIT_USAGE))?;
     let (demo, verbose) = (cli.demo, cli.verbose);
-    let (dry_run, verify) = (cli.saving.dry_run, cli.saving.verify);
-    let (split, merge) = (cli.cluster.split(), cli.cluster.merge);
+    let (action, merge) = (Action::of(&cli), cli.cluster.merge);
     let summary_json = cli.summary_json.clone();
     let mut config = configure(cli, &console)?;
     // Not earlier: Ctrl-C has to end the reading of a request body from a terminal.
@@ -115,21 +114,12 @@ async fn program(
         true => Some(start_demo(&mut config, &console).await?),
         false => None,
     };
-    if dry_run || verify || merge || split.is_some() {
-        // These have no limits that could change.
+    if action.is_some() || merge {
+        // There are no requests whose limits could change.
         config.limit_updates = None;
     }
-    if dry_run {
-        let listed = until_signal(fetchall::program::dry_run(config), &signals).await;
-        return Ok(finish_action(&listed, &signals, &console));
-    }
-    if let Some(options) = split {
-        let divided = fetchall::program::split(config, options, signals.next()).await;
-        return Ok(finish_action(&divided, &signals, &console));
-    }
-    if verify {
-        let checked = until_signal(fetchall::program::verify(config), &signals).await;
-        return Ok(finish_action(&checked, &signals, &console));
+    if let Some(action) = action {
+        return Ok(action.carry_out(config, &signals, &console).await);
     }
     let opened = notifier.open(summary_json.as_deref());
     opened
@@ -148,6 +138,32 @@ async fn program(
         console.print(EPILOGUE);
     }
     Ok(ExitCode::from(code))
+}
+
+/// What the program does with a list instead of fetching it.
+enum Action {
+    DryRun,
+    Split(fetchall::program::SplitOptions),
+    Verify,
+}
+
+impl Action {
+    fn of(cli: &Cli) -> Option<Self> {
+        let dry_run = cli.saving.dry_run.then_some(Self::DryRun);
+        let verify = || cli.saving.verify.then_some(Self::Verify);
+        dry_run
+            .or_else(|| cli.cluster.split().map(Self::Split))
+            .or_else(verify)
+    }
+
+    async fn carry_out(self, config: Config, signals: &Signals, console: &Console) -> ExitCode {
+        let end = match self {
+            Self::DryRun => until_signal(fetchall::program::dry_run(config), signals).await,
+            Self::Split(options) => fetchall::program::split(config, options, signals.next()).await,
+            Self::Verify => until_signal(fetchall::program::verify(config), signals).await,
+        };
+        finish_action(&end, signals, console)
+    }
 }
 
 /// Returns the configuration of the run, and prints the warnings about it.

@@ -165,7 +165,7 @@ impl Journal {
         if !file.metadata()?.is_file() {
             return Err(JournalError::NotAFile);
         }
-        let mut lines = JournalLines::of(file)?;
+        let mut lines = JournalLines::of(file);
         while let Some(line) = lines.next_line()? {
             if let Some(mark) = line.bytes.and_then(shard_mark) {
                 return same_shard(Some(mark.shard), run);
