@@ -19,7 +19,7 @@ use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
 use super::row::{CellDelimiter, RowFlaw};
 use super::rows::{CsvRow, RowStream};
 use super::stream::InputStream;
-use super::url::{display_line, parse_url, shown_among, shown_url};
+use super::url::{UrlParser, display_line, parse_url, shown_among, shown_url};
 use crate::model::{Columns, ColumnsBuilder, EntryGuard, ErrorKind, ListEntry, PartForm};
 
 /// How a first line begins that tells Excel the delimiter, in any country.
@@ -56,6 +56,7 @@ pub(super) struct CsvList {
     warning: Option<String>,
     /// The lines before the first row, for parts of the table.
     head: Vec<u8>,
+    parser: UrlParser,
 }
 
 impl CsvList {
@@ -65,6 +66,7 @@ impl CsvList {
             delimiter,
             is_told: false,
             header: None,
+            parser: rules.parser(),
             rules,
             warning: None,
             head: Vec::new(),
@@ -130,10 +132,13 @@ impl CsvList {
 
 impl InputList for CsvList {
     fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>> {
-        self.step(|row, header, rules| match row.flaw {
+        let mut parser = std::mem::take(&mut self.parser);
+        let step = self.step(|row, header, rules| match row.flaw {
             Some(flaw) => broken(row, flaw, header, origin),
-            None => entry(row, header, origin, rules),
-        })
+            None => entry(row, header, origin, rules, &mut parser),
+        });
+        self.parser = parser;
+        step
     }
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
@@ -489,17 +494,20 @@ fn entry(
     header: &CsvHeader,
     origin: &EntryOrigin<'_>,
     rules: &ListRules,
+    parser: &mut UrlParser,
 ) -> ListEntry {
     let place = origin.line(row.line);
     let columns = kept_columns(row, header, rules);
     let parsed = match &columns {
-        Ok(_) => parse_cells(row, header, rules),
+        Ok(_) => parse_cells(row, header, rules, parser),
         Err(reason) => Err(reason.clone().into()),
     };
     let columns = columns.unwrap_or_default();
     let reason = match parsed {
         Ok(parsed) => {
-            let entry = job(place, parsed, Some(row_as_json(row, header, rules)));
+            let is_kept = rules.parts_by.is_none();
+            let raw = is_kept.then(|| row_as_json(row, header, rules));
+            let entry = job(place, parsed, raw);
             return with_columns(entry, columns);
         }
         Err(reason) => reason,
@@ -592,6 +600,7 @@ fn parse_cells(
     row: &CsvRow<'_>,
     header: &CsvHeader,
     rules: &ListRules,
+    parser: &mut UrlParser,
 ) -> Result<ParsedLine, ListFlaw> {
     if !header.fits(row) {
         return Err(row.explain_count(header.names.len()).into());
@@ -599,7 +608,7 @@ fn parse_cells(
     if let Some(message) = prior_message(row, header) {
         return Err(prior_reason(&message).into());
     }
-    let mut draft = LineBuilder::new(rules);
+    let mut draft = LineBuilder::new(rules, parser);
     for ((name, used), cell) in header.uses().zip(row.cells()) {
         let Some(used) = used else {
             if header.has_results && name == "request" && !cell.trim_ascii().is_empty() {

@@ -73,6 +73,7 @@ pub(crate) fn divide<S: EntrySink>(
 ) -> Result<Vec<ListDigest>, S::Error> {
     let rules = ListRules {
         keeps_source: true,
+        parts_by: Some(by),
         ..open::rules(&options)
     };
     let mut assigner = ShardAssigner::new(of, by);

@@ -301,6 +301,7 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
     let is_packed = input.name.ends_with("gz") || input.name.ends_with("zst");
     let rules = ListRules {
         keeps_source: false,
+        parts_by: None,
         saves_files: input.number & 1 == 1,
         has_fields: format != InputFormat::Auto || input.number & 2 == 2,
         base_url: "http://a/b".parse().ok(),

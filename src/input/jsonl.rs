@@ -24,7 +24,7 @@ use super::line_builder::{
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
 use super::stream::InputStream;
-use super::url::{display_line, shown_among, shown_cut, shown_url};
+use super::url::{UrlParser, display_line, shown_among, shown_cut, shown_url};
 use crate::model::{ColumnsBuilder, ErrorKind, InputPosition, ListEntry, PartForm};
 
 /// Longest line, in bytes. A line may contain a request body and is held in memory.
@@ -55,6 +55,7 @@ pub(super) struct JsonlList {
     begun: bool,
     has_comment: bool,
     warning: Option<String>,
+    parser: UrlParser,
 }
 
 impl JsonlList {
@@ -62,6 +63,7 @@ impl JsonlList {
         Self {
             lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES)
                 .keeping_source(rules.keeps_source),
+            parser: rules.parser(),
             rules,
             begun: false,
             has_comment: false,
@@ -93,10 +95,13 @@ impl JsonlList {
 
 impl InputList for JsonlList {
     fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>> {
-        self.step(|line, rules| {
+        let mut parser = std::mem::take(&mut self.parser);
+        let step = self.step(|line, rules| {
             let place = origin.line(line.number);
-            parse(line, place, rules)
-        })
+            parse(line, place, rules, &mut parser)
+        });
+        self.parser = parser;
+        step
     }
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
@@ -376,7 +381,12 @@ fn set<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Ok(())
 }
 
-fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEntry {
+fn parse(
+    line: InputLine<'_>,
+    place: InputPosition,
+    rules: &ListRules,
+    parser: &mut UrlParser,
+) -> ListEntry {
     if line.too_long {
         let kept = line.bytes().get(..RETAINED_BYTES).unwrap_or(line.bytes());
         let reason = format!("line exceeds {} MiB", MAX_LINE_BYTES >> 20);
@@ -400,11 +410,14 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEn
     }
     let columns = std::mem::take(&mut object.columns).build();
     let parsed = match &columns {
-        Ok(_) => parse_fields(&mut object, rules),
+        Ok(_) => parse_fields(&mut object, rules, parser),
         Err(reason) => Err(reason.clone().into()),
     };
     let entry = match parsed {
-        Ok(parsed) => job(place, parsed, Some(kept(line, rules))),
+        Ok(parsed) => {
+            let raw = rules.parts_by.is_none().then(|| kept(line, rules));
+            job(place, parsed, raw)
+        }
         Err(reason) => {
             let url = object.url.as_ref().and_then(JsonField::as_str);
             let shown = match url {
@@ -456,11 +469,15 @@ fn object(line: &[u8], rules: &ColumnRules) -> Result<JsonlObject, String> {
     })
 }
 
-fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLine, ListFlaw> {
+fn parse_fields(
+    object: &mut JsonlObject,
+    rules: &ListRules,
+    parser: &mut UrlParser,
+) -> Result<ParsedLine, ListFlaw> {
     if let Some(error) = object.error.as_ref().filter(|_| object.is_invalid_record()) {
         return Err(prior_reason(&error.message).into());
     }
-    let mut draft = LineBuilder::new(rules);
+    let mut draft = LineBuilder::new(rules, parser);
     let columns = object.own_rules.as_ref().unwrap_or(&rules.columns);
     match &object.url {
         Some(_) if object.is_ambiguous => {

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::checksum::add_field;
 use super::flaw::ListFlaw;
 use super::list::ListRules;
-use super::url::{ParsedUrl, parse_url};
+use super::url::{ParsedUrl, UrlParser, parse_url};
 use crate::model::{
     Columns, FetchError, Hint, InputPosition, InvalidLine, Job, LineOptions, ListEntry, Mirror,
     RelPath, parse_method,
@@ -256,21 +256,24 @@ impl io::Write for ByteCount {
 /// Builds a line field by field. Errors are messages that name the field.
 pub(super) struct LineBuilder<'a> {
     rules: &'a ListRules,
+    parser: &'a mut UrlParser,
     url: Option<ParsedUrl>,
     own_options: LineOptions,
 }
 
 impl<'a> LineBuilder<'a> {
-    pub(super) fn new(rules: &'a ListRules) -> Self {
+    pub(super) fn new(rules: &'a ListRules, parser: &'a mut UrlParser) -> Self {
         Self {
             rules,
+            parser,
             url: None,
             own_options: LineOptions::default(),
         }
     }
 
     pub(super) fn url(&mut self, text: &str) -> Result<(), ListFlaw> {
-        self.url = Some(parse_url(&self.rules.complete(text.trim_ascii()))?);
+        let url = self.rules.complete(text.trim_ascii());
+        self.url = Some(self.parser.parse(&url)?);
         Ok(())
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::base_url::BaseUrl;
 use super::columns::ColumnRules;
-use super::url::DefaultScheme;
-use crate::model::{EntryGuard, InputPosition, ListEntry, PartForm};
+use super::url::{DefaultScheme, UrlParser};
+use crate::model::{EntryGuard, InputPosition, ListEntry, PartForm, ShardBy};
 
 /// Rules for the lines of all inputs of a run.
 #[derive(Debug, Clone, Default)]
@@ -26,9 +26,20 @@ pub(super) struct ListRules {
     pub columns: Arc<ColumnRules>,
     /// Whether a list keeps the text of its last entry.
     pub keeps_source: bool,
+    /// If entries are only divided among parts: what decides on the part of a URL. Nothing but that
+    /// is needed of a valid entry then.
+    pub parts_by: Option<ShardBy>,
 }
 
 impl ListRules {
+    /// Returns a parser for the URLs of a list.
+    pub(super) fn parser(&self) -> UrlParser {
+        match self.parts_by {
+            Some(ShardBy::Host) => UrlParser::of_origins(),
+            Some(ShardBy::Url) | None => UrlParser::default(),
+        }
+    }
+
     /// Returns the URL as it is to be parsed.
     pub(super) fn complete<'a>(&self, url: &'a str) -> Cow<'a, str> {
         match self.scheme {

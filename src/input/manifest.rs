@@ -11,7 +11,7 @@ use super::line_builder::{LineBuilder, NOT_UTF8, ParsedLine, bad_as_json, job, m
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
 use super::stream::InputStream;
-use super::url::{display_line, shown_cut};
+use super::url::{UrlParser, display_line, shown_cut};
 use crate::model::{HashAlgorithm, InputPosition, ListEntry, PartForm};
 
 /// Longest line, in bytes. File names have at most 4096 bytes on common systems.
@@ -94,7 +94,8 @@ fn parse(line: &[u8], rules: &ListRules) -> Result<(ParsedLine, Box<[u8]>), List
     let field = line.algorithm()?.as_str();
     let name = line.name.strip_prefix("./").unwrap_or(&line.name);
     let url = base.join(name);
-    let mut draft = LineBuilder::new(rules);
+    let mut parser = UrlParser::default();
+    let mut draft = LineBuilder::new(rules, &mut parser);
     let plain = name.replace(NOT_IN_FILES, "_");
     draft.file(&plain)?;
     if plain != name {

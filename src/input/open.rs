@@ -60,6 +60,7 @@ pub(super) fn rules(options: &InputOptions) -> ListRules {
             keep: options.keep_columns.clone(),
         }),
         keeps_source: options.shard.is_some(),
+        parts_by: None,
     }
 }
 

@@ -64,7 +64,7 @@ impl SitemapList {
     /// Reads a sitemap that is fetched first.
     pub(super) fn fetched(url: String, argument: u64, rules: ListRules) -> Self {
         Self {
-            parser: UrlParser::default(),
+            parser: rules.parser(),
             rules,
             argument: Some((url, argument)),
             top: None,

@@ -30,8 +30,8 @@ impl TextList {
         Self {
             lines: LineReader::new(stream, end, MAX_LINE_BYTES).keeping_source(rules.keeps_source),
             warning: rules.columns.is_set().then(|| NO_COLUMNS.to_owned()),
+            parser: rules.parser(),
             rules,
-            parser: UrlParser::default(),
         }
     }
 }
@@ -132,7 +132,8 @@ fn entry(
     match parser.parse(&rules.complete(url)) {
         Ok(parsed) => {
             let differs = rules.has_fields || bytes != parsed.0.as_str().as_bytes();
-            job(place, (parsed, None), differs.then(raw))
+            let raw = (differs && rules.parts_by.is_none()).then(raw);
+            job(place, (parsed, None), raw)
         }
         Err(reason) => invalid(place, display_line(url.as_bytes()), raw(), reason),
     }

@@ -8,7 +8,8 @@ use url::Url;
 
 use super::flaw::ListFlaw;
 use crate::model::{
-    Credentials, Hint, escape_control, holds_at_sign, mask_inner_passwords, mask_userinfo,
+    Credentials, Hint, RecentEntry, RecentMap, escape_control, holds_at_sign, mask_inner_passwords,
+    mask_userinfo,
     may_hold_userinfo,
 };
 
@@ -21,6 +22,10 @@ const MAX_URI_BYTES: usize = u16::MAX as usize - 1;
 const MAX_PARSED_BYTES: usize = 1 << 20;
 /// Bytes of an invalid line that are looked at for output. It may have megabytes.
 const MAX_DISPLAYED_BYTES: usize = 64 * 1024;
+/// Origins that are known at the same time.
+const KNOWN_ORIGINS: usize = 1 << 10;
+/// The same where only origins are needed, and nothing else takes memory.
+const MANY_KNOWN_ORIGINS: usize = 1 << 14;
 /// Maximum bytes of a scheme in a message.
 const MAX_SCHEME_BYTES: usize = 40;
 /// Beginnings of JSON fields with possibly secret values: an invalid line is shown only up to the
@@ -97,35 +102,59 @@ fn scheme_without_colon(text: &str) -> Option<&'static str> {
 /// A URL without userinfo and fragment, and the userinfo separately.
 pub(super) type ParsedUrl = (Url, Option<Box<Credentials>>);
 
-/// Parses URLs, caching the last origin: in most lists many URLs in a row have the same origin,
-/// and parsing it is most of the work.
-#[derive(Default)]
+/// Parses URLs, caching origins: in most lists many URLs have the same one, and parsing it is most
+/// of the work.
 pub(super) struct UrlParser {
-    /// The origin of the last URL, as written; empty if it was not plain.
-    written: String,
-    /// The parsed origin, once it has occurred twice.
-    origin: Option<Url>,
+    /// Origins as written, and parsed once they have occurred twice.
+    known: RecentMap<Option<Url>>,
+    /// Whether only the origin of a URL is needed.
+    is_origin_enough: bool,
+}
+
+impl Default for UrlParser {
+    fn default() -> Self {
+        Self {
+            known: RecentMap::with_places(KNOWN_ORIGINS),
+            is_origin_enough: false,
+        }
+    }
 }
 
 impl UrlParser {
+    /// Creates a parser for origins only: what it returns may lack the path.
+    pub(super) fn of_origins() -> Self {
+        Self {
+            known: RecentMap::with_places(MANY_KNOWN_ORIGINS),
+            is_origin_enough: true,
+        }
+    }
+
     /// Like [`parse_url`], with the same results.
     pub(super) fn parse(&mut self, text: &str) -> Result<ParsedUrl, ListFlaw> {
         let Some((origin, path)) = split_origin(text) else {
             return parse_url(text);
         };
-        if origin != self.written {
-            self.remember(origin);
+        let is_origin_enough = self.is_origin_enough;
+        let Some(known) = self.known.place_of(origin) else {
+            return parse_url(text);
+        };
+        if origin != known.text {
+            if is_plain_origin(origin) {
+                known.set(origin, None);
+            }
             return parse_url(text);
         }
         // The full parser rejects what is not allowed.
         if path.bytes().any(|byte| byte <= b' ') || may_hold_userinfo(path) {
             return parse_url(text);
         }
-        if self.origin.is_none() {
-            let origin = Url::parse(origin).ok();
-            self.origin = origin.filter(|origin| check_sendable(origin).is_ok());
+        let Some(origin) = parsed_origin(known) else {
+            return parse_url(text);
+        };
+        if is_origin_enough && text.len() <= MAX_URI_BYTES && path.bytes().all(is_plain_in_path) {
+            return Ok((origin.clone(), None));
         }
-        let Some(Ok(mut url)) = self.origin.as_ref().map(|origin| origin.join(path)) else {
+        let Ok(mut url) = origin.join(path) else {
             return parse_url(text);
         };
         url.set_fragment(None);
@@ -136,18 +165,32 @@ impl UrlParser {
         }
         Ok((url, None))
     }
+}
 
-    /// Keeps an origin, if it can be parsed separately: without userinfo and anything that the
-    /// parser removes.
-    fn remember(&mut self, origin: &str) {
-        let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':');
-        let (_, host) = origin.split_once("://").unwrap_or_default();
-        if host.bytes().all(is_plain) {
-            self.written.clear();
-            self.written.push_str(origin);
-            self.origin = None;
-        }
+/// Whether an origin can be parsed separately: without userinfo and anything that the parser
+/// removes.
+fn is_plain_origin(origin: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':');
+    let (_, host) = origin.split_once("://").unwrap_or_default();
+    host.bytes().all(is_plain)
+}
+
+/// Parses a known origin, once.
+fn parsed_origin(known: &mut RecentEntry<Option<Url>>) -> Option<&Url> {
+    if known.value.is_none() {
+        let origin = Url::parse(&known.text).ok();
+        known.value = origin.filter(|origin| check_sendable(origin).is_ok());
     }
+    known.value.as_ref()
+}
+
+/// Whether a character in a path or query is neither changed by the parser nor a reason to look
+/// closer.
+fn is_plain_in_path(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' | b'?' | b'=' | b'&' | b'+'
+    )
 }
 
 /// Splits a URL into its origin and the rest, if the rest can be parsed separately: no second
@@ -424,6 +467,19 @@ mod tests {
                 prop_assert_eq!(parser.parse(&line), parse_url(&line), "{}", line);
             }
         }
+
+        /// Where the origin is enough, the same URLs are valid, and have the same origin.
+        #[test]
+        fn a_parser_of_origins_finds_the_same(lines in prop::collection::vec(line(), 1..20)) {
+            let mut parser = UrlParser::of_origins();
+            let origin = |parsed: Result<ParsedUrl, ListFlaw>| {
+                parsed.map(|(url, credentials)| (url.origin(), credentials))
+            };
+            for line in lines {
+                let found = origin(parser.parse(&line));
+                prop_assert_eq!(found, origin(parse_url(&line)), "{}", line);
+            }
+        }
     }
 
     #[test]
@@ -582,6 +638,7 @@ mod tests {
                 format!("http://a{}", path.trim_end_matches("#d"))
             );
         }
-        assert_eq!(parser.origin.unwrap().as_str(), "http://a/");
+        let known = parser.known.place_of("http://a:80").unwrap();
+        assert_eq!(known.value.as_ref().unwrap().as_str(), "http://a/");
     }
 }

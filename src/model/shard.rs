@@ -9,10 +9,13 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::Sha256;
+use super::{RecentMap, Sha256};
 
 /// Version of the assignment of lines to shards.
 pub(crate) const SHARD_VERSION: u32 = 1;
+
+/// Hosts whose shards are known at the same time.
+const KNOWN_HOSTS: usize = 1 << 14;
 
 /// What decides to which shard a URL belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -142,9 +145,8 @@ pub(crate) struct ShardMark {
 pub(crate) struct ShardAssigner {
     of: NonZeroU32,
     by: ShardBy,
-    /// The last key and its shard. In most lists many URLs in a row have the same host.
-    last: String,
-    last_shard: u32,
+    /// The shards of hosts: in most lists many URLs have the same one.
+    known: RecentMap<Option<u32>>,
 }
 
 impl ShardAssigner {
@@ -154,20 +156,26 @@ impl ShardAssigner {
         Self {
             of,
             by,
-            last: String::new(),
-            last_shard: shard_of(b"", of),
+            known: RecentMap::with_places(match by {
+                ShardBy::Host => KNOWN_HOSTS,
+                ShardBy::Url => 0,
+            }),
         }
     }
 
     /// Returns the shard of a URL.
     pub(crate) fn of_url(&mut self, url: &Url) -> u32 {
         let key = self.by.key(url);
-        if key != self.last {
-            self.last.clear();
-            self.last.push_str(key);
-            self.last_shard = shard_of(key.as_bytes(), self.of);
+        let mut place = self.known.place_of(key);
+        let known = place.as_ref().filter(|known| known.text == key);
+        if let Some(shard) = known.and_then(|known| known.value) {
+            return shard;
         }
-        self.last_shard
+        let shard = shard_of(key.as_bytes(), self.of);
+        if let Some(place) = &mut place {
+            place.set(key, Some(shard));
+        }
+        shard
     }
 
     /// Returns the shard of a line that is no URL.
