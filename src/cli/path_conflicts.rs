@@ -210,11 +210,11 @@ fn saved(cli: &Cli) -> Vec<PathBuf> {
         .output_dir
         .as_ref()
         .map(|dir| dir.join("fetchall.jsonl"));
-    let packs = cli
-        .saving
-        .pack
-        .as_ref()
-        .map(|pack| pack.with_added_extension("jsonl"));
+    let packs = cli.saving.pack.as_ref().map(|pack| {
+        let mut journal = pack.as_os_str().to_owned();
+        journal.push(".jsonl");
+        PathBuf::from(journal)
+    });
     [
         journal,
         cli.saving.journal.clone(),

@@ -9,8 +9,7 @@ use url::Url;
 use super::flaw::ListFlaw;
 use crate::model::{
     Credentials, Hint, RecentEntry, RecentMap, escape_control, holds_at_sign, mask_inner_passwords,
-    mask_userinfo,
-    may_hold_userinfo,
+    mask_userinfo, may_hold_userinfo,
 };
 
 const NO_SCHEME: &str = "missing scheme; URLs start with http:// or https://";
