@@ -42,7 +42,7 @@ fn site() -> (Server, Vec<String>) {
 /// The index that pywb's own indexer makes; `None` without it.
 fn expected(pack: &Path) -> Option<String> {
     let python = warcio_tool::python_with("pywb")?;
-    let index = beside(&pack, "expected");
+    let index = beside(pack, "expected");
     let script = "import sys; from pywb.indexer.cdxindexer import main; main(sys.argv[1:])";
     let output = Command::new(python)
         .args(["-c", script, "-j", "-s", "-o"])
@@ -69,7 +69,7 @@ fn fields(index: &str) -> Vec<(String, String, Value)> {
 
 /// Compares the index beside a pack with that of pywb.
 fn expect_index(pack: &Path, count: usize) {
-    let index = fs::read_to_string(beside(&pack, "cdxj")).unwrap();
+    let index = fs::read_to_string(beside(pack, "cdxj")).unwrap();
     assert!(index.lines().is_sorted());
     assert_eq!(index.lines().count(), count, "{index}");
     let Some(expected) = expected(pack) else {
@@ -114,12 +114,12 @@ fn each_pack_of_a_series_has_its_index() {
             .collect();
         assert!(packs.len() > 1, "{:?}", series.files());
         for pack in &packs {
-            let index = fs::read_to_string(beside(&pack, "cdxj")).unwrap();
+            let index = fs::read_to_string(beside(pack, "cdxj")).unwrap();
             expect_index(pack, index.lines().count());
         }
         let all = packs
             .iter()
-            .map(|pack| fs::read_to_string(beside(&pack, "cdxj")).unwrap());
+            .map(|pack| fs::read_to_string(beside(pack, "cdxj")).unwrap());
         let lines: usize = all.map(|index| index.lines().count()).sum();
         assert_eq!(lines, urls.len() + 1);
         assert!(
