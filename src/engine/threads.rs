@@ -2,12 +2,13 @@
 //! thread that made it, and no thread takes tasks of another.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures::future::join_all;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
-use tokio::task::JoinError;
+use tokio::task::{AbortHandle, JoinError, JoinHandle};
 
 use super::{Engine, worker};
 use crate::fetch::Transport;
@@ -33,9 +34,9 @@ pub(super) fn start<T: Transport, S: BodyStore>(
 ) -> impl Future<Output = Result<(), ThreadFailure>> + use<T, S> {
     let others = 1..engine.options.threads.get();
     let others: Vec<_> = others.map(|number| start_one(engine, number)).collect();
-    let own = spawn_workers(engine, 0);
+    let own = join_workers(engine, 0);
     async move {
-        let mut ended = first_panic(join_all(own).await);
+        let mut ended = own.await;
         for thread in others {
             let end = match thread {
                 // Only a panic outside of the workers drops the sender.
@@ -77,30 +78,53 @@ fn run_workers<T: Transport, S: BodyStore>(
         engine.shutdown.abort();
         ThreadFailure::Start(no_thread(error))
     })?;
-    let workers = async {
-        let workers = spawn_workers(&engine, number);
+    let ended = runtime.block_on(async {
+        let workers = join_workers(&engine, number);
         // The workers have the engine, and it has to end with them.
         drop(engine);
-        join_all(workers).await
-    };
-    let ended = first_panic(runtime.block_on(workers));
+        workers.await
+    });
     // Blocking work that still runs must not hold up the end of the run.
     runtime.shutdown_background();
     ended
 }
 
-fn spawn_workers<T: Transport, S: BodyStore>(
+/// Starts the workers of a thread. Returns a future that waits for their end; an abort, or to drop
+/// it, ends them at once.
+fn join_workers<T: Transport, S: BodyStore>(
     engine: &Arc<Engine<T, S>>,
     thread: usize,
-) -> Vec<tokio::task::JoinHandle<()>> {
-    (0..engine.options.worker_threads().most_per_thread)
+) -> impl Future<Output = Result<(), ThreadFailure>> + use<T, S> {
+    let workers: Vec<_> = (0..engine.options.worker_threads().most_per_thread)
         .map(|_| tokio::spawn(worker::run(Arc::clone(engine), thread)))
-        .collect()
+        .collect();
+    let guard = AbortOnDrop(workers.iter().map(JoinHandle::abort_handle).collect());
+    let (shutdown, scheduler) = (engine.shutdown.clone(), Arc::clone(&engine.scheduler));
+    async move {
+        let mut ends = pin!(join_all(workers));
+        let ends = tokio::select! {
+            biased;
+            ends = &mut ends => ends,
+            () = shutdown.aborted() => {
+                // First, because no other worker must take a slot that these free.
+                scheduler.stop();
+                drop(guard);
+                ends.await
+            }
+        };
+        let mut errors = ends.into_iter().filter_map(Result::err);
+        errors.find_map(panic_of).map_or(Ok(()), Err)
+    }
 }
 
-fn first_panic(ends: Vec<Result<(), JoinError>>) -> Result<(), ThreadFailure> {
-    let mut errors = ends.into_iter().filter_map(Result::err);
-    errors.find_map(panic_of).map_or(Ok(()), Err)
+/// Aborts tasks when dropped. Looking for an abort in each of them would take two locks whenever
+/// one is woken.
+struct AbortOnDrop(Vec<AbortHandle>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
 }
 
 /// Returns why a task panicked.
