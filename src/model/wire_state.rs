@@ -68,6 +68,7 @@ pub(crate) struct WireState {
     simulated: AtomicBool,
     waits_for_fd: AtomicBool,
     made_port: AtomicU16,
+    body_awaited: AtomicBool,
     throttled: AtomicBool,
     unheard: AtomicU8,
     proxy: OnceLock<Arc<str>>,
@@ -89,6 +90,7 @@ impl WireState {
             simulated: AtomicBool::new(false),
             waits_for_fd: AtomicBool::new(false),
             made_port: AtomicU16::new(0),
+            body_awaited: AtomicBool::new(false),
             throttled: AtomicBool::new(false),
             unheard: AtomicU8::new(0),
             proxy: OnceLock::new(),
@@ -194,6 +196,17 @@ impl WireState {
         self.head_ns.store(self.since_start(now), Relaxed);
         self.connected.store(true, Relaxed);
         self.progress.notify_one();
+    }
+
+    /// Marks that a part of the body was not there yet when it was to be read.
+    pub(crate) fn mark_body_awaited(&self) {
+        self.body_awaited.store(true, Relaxed);
+    }
+
+    /// Whether the body arrived later than the head.
+    #[must_use]
+    pub(crate) fn has_awaited_body(&self) -> bool {
+        self.body_awaited.load(Relaxed)
     }
 
     /// Waits until the request has a connection: one was opened for it, or a response arrived
