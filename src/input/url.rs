@@ -120,7 +120,7 @@ impl UrlParser {
             let origin = Url::parse(origin).ok();
             self.origin = origin.filter(|origin| check_sendable(origin).is_ok());
         }
-        let Some(Ok(mut url)) = self.origin.as_ref().map(|origin| origin.join(path)) else {
+        let Some(Ok(mut url)) = self.origin.as_ref().map(|origin| join(origin, path)) else {
             return parse_url(text);
         };
         url.set_fragment(None);
@@ -143,6 +143,17 @@ impl UrlParser {
             self.origin = None;
         }
     }
+}
+
+/// Returns the URL of an absolute path, with or without a query and a fragment. A path alone takes
+/// a third less than what `Url::join` has to consider.
+fn join(origin: &Url, path: &str) -> Result<Url, url::ParseError> {
+    if memchr::memchr3(b'?', b'#', b'\\', path.as_bytes()).is_some() {
+        return origin.join(path);
+    }
+    let mut url = origin.clone();
+    url.set_path(path);
+    Ok(url)
 }
 
 /// Splits a URL into its origin and the rest, if the rest can be parsed separately: no second
