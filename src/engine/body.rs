@@ -322,10 +322,15 @@ impl<'a> StallClock<'a> {
 
     async fn next<B: ResponseBody>(&mut self, body: &mut B) -> Result<Option<Bytes>, FetchError> {
         let Some(window) = self.window else {
+            // It may have been.
+            self.wire.mark_body_awaited();
             return body.chunk().await;
         };
         let left = window.saturating_sub(self.waited);
         let (chunk, waited) = within(left, pin!(body.chunk())).await;
+        if !waited.is_zero() {
+            self.wire.mark_body_awaited();
+        }
         let chunk = match chunk {
             Some(chunk) => chunk?,
             None => {

@@ -1,7 +1,5 @@
 //! The body of a real response, with a check that an HTTP/2 stream really ended.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -155,28 +153,12 @@ impl HttpBody {
     }
 }
 
-/// Reads the next chunk. Notes if it is not there yet.
-async fn next_chunk(
-    response: &mut reqwest::Response,
-    wire: &WireState,
-) -> Result<Option<Bytes>, reqwest::Error> {
-    let mut next = pin!(response.chunk());
-    poll_fn(|context| {
-        let next = next.as_mut().poll(context);
-        if next.is_pending() {
-            wire.mark_body_awaited();
-        }
-        next
-    })
-    .await
-}
-
 impl ResponseBody for HttpBody {
     async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         let Some(response) = &mut self.response else {
             return Ok(None);
         };
-        let chunk = match next_chunk(response, &self.wire).await {
+        let chunk = match response.chunk().await {
             Ok(chunk) => chunk,
             // Trailers are not used, and curl and browsers tolerate invalid ones.
             Err(error) if is_broken_trailer(&error) => None,

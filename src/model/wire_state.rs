@@ -198,12 +198,12 @@ impl WireState {
         self.progress.notify_one();
     }
 
-    /// Marks that a part of the body was not there yet when it was to be read.
+    /// Marks that a part of the body was not there yet when it was to be read, or may not have been.
     pub(crate) fn mark_body_awaited(&self) {
         self.body_awaited.store(true, Relaxed);
     }
 
-    /// Whether the body arrived later than the head.
+    /// Whether the body arrived later than the head, or may have.
     #[must_use]
     pub(crate) fn has_awaited_body(&self) -> bool {
         self.body_awaited.load(Relaxed)
