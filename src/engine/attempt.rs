@@ -84,7 +84,10 @@ pub(super) async fn run<T: Transport, S: BodyStore>(
             Some(room) if may_be_archived(&outcome) => {
                 progress.archive_only = Some(archive_only::read(&mut rest, &mut pace, room).await);
             }
-            _ => drain(&mut rest, &mut pace, head).await,
+            _ => {
+                wire.mark_body_awaited();
+                drain(&mut rest, &mut pace, head).await;
+            }
         }
     }
     outcome

@@ -351,15 +351,21 @@ impl<'a> StallClock<'a> {
         pace: &BodyPace<'_>,
     ) -> Result<Option<Bytes>, FetchError> {
         let Some(window) = self.window else {
+            // It may have been.
+            self.wire.mark_body_awaited();
             return body.chunk().await;
         };
         let mut next = pin!(body.chunk());
         let (chunk, waited) = loop {
             let left = window.saturating_sub(self.waited);
-            match within(left, next.as_mut()).await {
-                (Some(chunk), waited) => break (chunk?, waited),
-                (None, _) if self.is_shared && pace.has_waiting() => self.waited = Duration::ZERO,
-                (None, waited) => {
+            let (chunk, waited) = within(left, next.as_mut()).await;
+            if !waited.is_zero() {
+                self.wire.mark_body_awaited();
+            }
+            match chunk {
+                Some(chunk) => break (chunk?, waited),
+                None if self.is_shared && pace.has_waiting() => self.waited = Duration::ZERO,
+                None => {
                     self.wire.note_lateness(waited.saturating_sub(left));
                     return Err(FetchError::Stalled {
                         window,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::model::now;
+use crate::model::{now, rfc3339};
 
 /// The start of the run on the monotonic and the wall clock. Timestamps are the start plus the
 /// monotonic time since, so a system clock that jumps does not put records out of order.
@@ -35,7 +35,7 @@ impl RunClock {
     pub(crate) fn rfc3339(&self, at: Instant) -> String {
         let passed = self.since_start(at);
         let time = self.wall.checked_add(passed).unwrap_or(self.wall);
-        format!("{time:.3}")
+        rfc3339(time)
     }
 
     /// Returns the time from the start of the run to `at`.

@@ -2,11 +2,13 @@
 //! thread that made it, and no thread takes tasks of another.
 
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 
+use futures::future::join_all;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinHandle, JoinSet};
 
 use super::{Engine, worker};
 use crate::fetch::Transport;
@@ -32,7 +34,7 @@ pub(super) fn start<T: Transport, S: BodyStore>(
 ) -> impl Future<Output = Result<(), ThreadFailure>> + use<T, S> {
     let others = 1..engine.options.threads.get();
     let others: Vec<_> = others.map(|number| start_one(engine, number)).collect();
-    let own = run_workers(engine, 0);
+    let own = join_workers(engine, 0);
     async move {
         let mut ended = own.await;
         for thread in others {
@@ -76,41 +78,70 @@ fn run_thread<T: Transport, S: BodyStore>(
         engine.shutdown.abort();
         ThreadFailure::Start(no_thread(error))
     })?;
-    let workers = run_workers(&engine, number);
-    // The workers have the engine, and it has to end with them.
-    drop(engine);
-    let ended = runtime.block_on(workers);
+    let ended = runtime.block_on(async {
+        let workers = join_workers(&engine, number);
+        // The workers have the engine, and it has to end with them.
+        drop(engine);
+        workers.await
+    });
     // Blocking work that still runs must not hold up the end of the run.
     runtime.shutdown_background();
     ended
 }
 
-/// Runs the workers of a thread, and as many more as a higher limit on requests needs. They stay when
-/// it is lowered: idle ones cost little.
-fn run_workers<T: Transport, S: BodyStore>(
+/// Starts the workers of a thread, and as many more as a higher limit on requests needs: those stay
+/// when it is lowered, since idle ones cost little. Returns a future that waits for their end; an
+/// abort, or to drop it, ends them at once.
+fn join_workers<T: Transport, S: BodyStore>(
     engine: &Arc<Engine<T, S>>,
     thread: usize,
 ) -> impl Future<Output = Result<(), ThreadFailure>> + use<T, S> {
     let mut count = engine.scheduler.worker_count();
+    let mut started = *count.borrow_and_update();
+    let workers: Vec<_> = (0..started)
+        .map(|_| tokio::spawn(worker::run(Arc::clone(engine), thread)))
+        .collect();
+    let mut added = JoinSet::new();
+    let guard = AbortOnDrop(workers.iter().map(JoinHandle::abort_handle).collect());
+    let (shutdown, scheduler) = (engine.shutdown.clone(), Arc::clone(&engine.scheduler));
     let engine = Arc::downgrade(engine);
     async move {
-        let (mut workers, mut started) = (JoinSet::new(), 0);
-        let mut ended = Ok(());
-        loop {
-            let wanted = *count.borrow_and_update();
-            for engine in (started..wanted).filter_map(|_| Weak::upgrade(&engine)) {
-                workers.spawn(worker::run(engine, thread));
-            }
-            started = started.max(wanted);
+        let mut ends = pin!(join_all(workers));
+        let mut ends = loop {
             tokio::select! {
-                worker = workers.join_next() => match worker {
-                    Some(Ok(())) => {}
-                    Some(Err(error)) => ended = ended.and(panic_of(error).map_or(Ok(()), Err)),
-                    None => return ended,
-                },
-                Ok(()) = count.changed() => {}
+                biased;
+                ends = &mut ends => break ends,
+                () = shutdown.aborted() => {
+                    // First, because no other worker must take a slot that these free.
+                    scheduler.stop();
+                    drop(guard);
+                    added.abort_all();
+                    break ends.await;
+                }
+                Ok(()) = count.changed() => {
+                    let wanted = *count.borrow_and_update();
+                    for engine in (started..wanted).filter_map(|_| Weak::upgrade(&engine)) {
+                        added.spawn(worker::run(engine, thread));
+                    }
+                    started = started.max(wanted);
+                }
             }
+        };
+        while let Some(end) = added.join_next().await {
+            ends.push(end);
         }
+        let mut errors = ends.into_iter().filter_map(Result::err);
+        errors.find_map(panic_of).map_or(Ok(()), Err)
+    }
+}
+
+/// Aborts tasks when dropped. Looking for an abort in each of them would take two locks whenever
+/// one is woken.
+struct AbortOnDrop(Vec<AbortHandle>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
     }
 }
 

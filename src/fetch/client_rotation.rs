@@ -14,7 +14,9 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use url::{Host, Url};
 
-use super::connect::{ConnectLayer, ConnectionCount, current_is_retry, current_port};
+use super::connect::{
+    ConnectLayer, ConnectionCount, ConnectionWaits, current_is_retry, current_port,
+};
 use super::dns::{ResolveError, Resolver};
 use super::fd_budget::FdBudget;
 use super::habits::HostHabits;
@@ -277,6 +279,7 @@ impl ClientFactory {
             descriptors: self.descriptors.clone(),
             resolver: Arc::clone(&self.resolver),
             made: Arc::clone(made),
+            waits: ConnectionWaits::default(),
         }
     }
 

@@ -25,6 +25,10 @@ use crate::model::WireState;
 /// before another one is made. Without them 2,048 requests at once made 3,600 connections on
 /// loopback, with two 2,600, with eight 2,000; more make no difference.
 const ROUNDS_FOR_POOLED: u32 = 8;
+/// Requests that got a pooled connection only after waiting for it, before another one is made. If
+/// there is one connection fewer than requests at once, each request waits for the one before it,
+/// which takes a tenth of what it takes to make a connection.
+const WAITS_PER_CONNECTION: usize = 16;
 
 tokio::task_local! {
     /// The request that this task is sending, for the layers below the pool.
@@ -78,6 +82,28 @@ pub(super) struct ConnectLayer {
     pub resolver: Arc<Resolver>,
     /// Counts the connections.
     pub made: ConnectionCount,
+    /// Counts the requests that waited for a pooled connection.
+    pub waits: ConnectionWaits,
+}
+
+/// Number of requests that got a pooled connection after waiting for it, since the last connection
+/// that was made for that.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ConnectionWaits(Arc<AtomicUsize>);
+
+impl ConnectionWaits {
+    fn count(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// Whether there have been so many that another connection is worth its cost.
+    fn take_enough(&self) -> bool {
+        let is_enough = self.0.load(Relaxed) >= WAITS_PER_CONNECTION;
+        if is_enough {
+            self.0.store(0, Relaxed);
+        }
+        is_enough
+    }
 }
 
 /// Number of connections made, including failed attempts.
@@ -139,11 +165,14 @@ impl<S> ConnectService<S> {
         self.call = CALL.try_with(RequestContext::clone).ok();
         let wire = self.call.as_ref().map(|call| Arc::clone(&call.wire));
         let descriptors = self.under.watch.descriptors.clone();
+        let waits = self.under.watch.waits.clone();
         Box::pin(async move {
             let Some(wire) = wire else {
                 return Ok(descriptors.acquire(None).await?);
             };
-            wait_for_pooled().await?;
+            if !waits.take_enough() {
+                wait_for_pooled(&waits).await?;
+            }
             wire.mark_connecting();
             let permit = descriptors.acquire(Some(&*wire)).await;
             if permit.is_err() {
@@ -157,11 +186,12 @@ impl<S> ConnectService<S> {
 /// Gives a connection that another request is done with the time to return to the pool. It does so
 /// in a task of its own, and a request that comes before it would open one connection more
 /// (hyper#4134).
-async fn wait_for_pooled() -> Result<(), NotNeeded> {
+async fn wait_for_pooled(waits: &ConnectionWaits) -> Result<(), NotNeeded> {
     for _ in 0..ROUNDS_FOR_POOLED {
         tokio::task::yield_now().await;
         // The pool lets the connecting go on in a separate task when the request has a connection.
         if CALL.try_with(|_| ()).is_err() {
+            waits.count();
             return Err(NotNeeded);
         }
     }
@@ -271,6 +301,24 @@ impl<S> ConnectInner<S> {
                 let (limit, proxy) = (*limit, proxy_of_route());
                 Err(ConnectTimedOut { limit, proxy }.into())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn after_some_waits_for_a_pooled_connection_another_one_is_made() {
+        let waits = ConnectionWaits::default();
+        for _ in 0..2 {
+            for _ in 0..WAITS_PER_CONNECTION {
+                assert!(!waits.take_enough());
+                // Without a request, as in the task to which the pool moves what it does not need.
+                assert!(wait_for_pooled(&waits).await.is_err());
+            }
+            assert!(waits.take_enough());
         }
     }
 }

@@ -408,11 +408,13 @@ fn was_reused(local_port: Option<u16>, wire: &WireState) -> bool {
 /// Whether a response is no answer to its request: many servers send a 408 before they close an
 /// idle connection (RFC 9110 §15.5.9), and it may arrive just after the next request was sent.
 fn ends_idle_connection(response: &reqwest::Response, wire: &WireState) -> bool {
+    if response.status() != StatusCode::REQUEST_TIMEOUT {
+        return false;
+    }
     let info = response.extensions().get::<HttpInfo>();
     let connection = response.headers().get(header::CONNECTION);
     let closes = connection.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"close"));
-    response.status() == StatusCode::REQUEST_TIMEOUT
-        && (closes || response.version() < Version::HTTP_11)
+    (closes || response.version() < Version::HTTP_11)
         && was_reused(info.map(|info| info.local_addr().port()), wire)
 }
 

@@ -153,7 +153,7 @@ impl UrlParser {
         if is_origin_enough && text.len() <= MAX_URI_BYTES && path.bytes().all(is_plain_in_path) {
             return Ok((origin.clone(), None));
         }
-        let Ok(mut url) = origin.join(path) else {
+        let Ok(mut url) = join(origin, path) else {
             return parse_url(text);
         };
         url.set_fragment(None);
@@ -190,6 +190,17 @@ fn is_plain_in_path(byte: u8) -> bool {
         byte,
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' | b'?' | b'=' | b'&' | b'+'
     )
+}
+
+/// Returns the URL of an absolute path, with or without a query and a fragment. A path alone takes
+/// a third less than what `Url::join` has to consider.
+fn join(origin: &Url, path: &str) -> Result<Url, url::ParseError> {
+    if memchr::memchr3(b'?', b'#', b'\\', path.as_bytes()).is_some() {
+        return origin.join(path);
+    }
+    let mut url = origin.clone();
+    url.set_path(path);
+    Ok(url)
 }
 
 /// Splits a URL into its origin and the rest, if the rest can be parsed separately: no second

@@ -124,11 +124,30 @@ impl<'a> ObjectWriter<'a> {
     }
 }
 
-/// Whether nothing in a text needs an escape. Checking all bytes without branching is several times
+/// Whether nothing in a text needs an escape. Checking all bytes, eight at a time, is several times
 /// as fast as searching for the first one that does.
 fn is_plain_text(text: &str) -> bool {
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');
-    text.bytes().fold(true, |all, byte| all & is_plain(byte))
+    let bytes = text.as_bytes();
+    let Some(last) = bytes.last_chunk() else {
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') & !matches!(byte, b'"' | b'\\');
+        return bytes.iter().all(is_plain);
+    };
+    // The last word may overlap the one before it.
+    let words = bytes.as_chunks().0.iter().chain([last]);
+    words.fold(true, |all, word| {
+        all & is_plain_word(u64::from_ne_bytes(*word))
+    })
+}
+
+/// Whether each byte is printable ASCII and neither a quote nor a backslash ("Bit Twiddling Hacks"
+/// by Sean Eron Anderson: "Determine if a word has a byte less than n").
+fn is_plain_word(word: u64) -> bool {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    const TOP: u64 = EACH << 7;
+    let has_less_than = |word: u64, byte: u8| word.wrapping_sub(EACH * u64::from(byte)) & !word;
+    let has = |byte: u8| has_less_than(word ^ (EACH * u64::from(byte)), 1);
+    let found = word | has_less_than(word, b' ') | has(b'"') | has(b'\\') | has(0x7f);
+    found & TOP == 0
 }
 
 #[cfg(test)]
@@ -152,6 +171,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn letters_alone_are_plain(text in "[a-z]{0,40}", at in 0..40usize, byte in 0..128u8) {
+            prop_assert!(is_plain_text(&text));
+            let mut bytes = text.into_bytes();
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+                let is_plain = matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+                prop_assert_eq!(is_plain_text(&String::from_utf8(bytes).unwrap()), is_plain);
+            }
+        }
+
         #[test]
         fn the_value_stays_the_same(text in "[\\u{0}-\\u{a0}\\u{200b}-\\u{2070}é😀]*") {
             let json = json(&text);

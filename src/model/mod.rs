@@ -111,7 +111,7 @@ pub use text::{escape_control, is_control, parse_duration};
 #[cfg(feature = "cli")]
 pub use thread::is_thread_error;
 pub(crate) use thread::{no_thread, start_thread};
-pub(crate) use time::{deadline_after, now, timestamp_span};
+pub(crate) use time::{deadline_after, now, rfc3339, timestamp_span};
 pub(crate) use tls_text::tls_hint;
 pub(crate) use trace::{AttemptTrace, TraceOutcome, add_trace};
 pub(crate) use wake_pacer::WakePacer;

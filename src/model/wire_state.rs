@@ -70,6 +70,7 @@ pub(crate) struct WireState {
     waits_for_fd: AtomicBool,
     made_port: AtomicU16,
     peer: Mutex<Option<IpAddr>>,
+    body_awaited: AtomicBool,
     throttled: AtomicBool,
     failed_over_http2: AtomicBool,
     unheard: AtomicU8,
@@ -93,6 +94,7 @@ impl WireState {
             waits_for_fd: AtomicBool::new(false),
             made_port: AtomicU16::new(0),
             peer: Mutex::new(None),
+            body_awaited: AtomicBool::new(false),
             throttled: AtomicBool::new(false),
             failed_over_http2: AtomicBool::new(false),
             unheard: AtomicU8::new(0),
@@ -223,6 +225,17 @@ impl WireState {
         self.head_ns.store(self.since_start(now), Relaxed);
         self.connected.store(true, Relaxed);
         self.progress.notify_one();
+    }
+
+    /// Marks that a part of the body was not there yet when it was to be read, or may not have been.
+    pub(crate) fn mark_body_awaited(&self) {
+        self.body_awaited.store(true, Relaxed);
+    }
+
+    /// Whether the body arrived later than the head, or may have.
+    #[must_use]
+    pub(crate) fn has_awaited_body(&self) -> bool {
+        self.body_awaited.load(Relaxed)
     }
 
     /// Waits until the request has a connection: one was opened for it, or a response arrived

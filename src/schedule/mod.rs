@@ -269,10 +269,11 @@ impl Scheduler {
         (result, to_wake)
     }
 
-    /// Wakes a worker of a thread.
+    /// Wakes a worker of a thread: the last one that ran, because its memory is in the cache, and a
+    /// worker that has not run yet would need more.
     fn wake(&self, thread: usize) {
         if let Some(work) = self.work.get(thread) {
-            work.notify_one();
+            work.notify_last();
         }
     }
 

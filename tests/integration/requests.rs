@@ -183,17 +183,11 @@ fn connections_are_used_again_also_after_errors_and_redirects() {
         Ok(())
     });
     for path in ["/404", "/302", "/ok"] {
-        let (requests, connections) = (server.requests().len(), server.connections());
-        Run::new().arg("-j1").urls(vec![server.url(path); 20]).go();
-        let requests = server.requests().len() - requests;
-        let connections = server.connections() - connections;
-        // A connection may return to the pool just after the next request has looked for one
-        // (hyper#4134), so some connections are opened in vain. Without reuse there would be one
-        // per request.
-        assert!(
-            connections * 2 <= requests,
-            "{path}: {connections} for {requests} requests"
-        );
+        let connections = server.connections();
+        Run::new().arg("-j1").urls(vec![server.url(path); 40]).go();
+        // A connection returns to the pool in a task of its own (hyper#4134). Requests that look for
+        // it before that wait, but not very many of them.
+        assert_eq!(server.connections() - connections, 1, "{path}");
     }
 }
 
