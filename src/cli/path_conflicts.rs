@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fetchall::program::Source;
+use fetchall::program::{Source, add_extension};
 
 use super::Cli;
 use super::config_paths::is_url;
@@ -200,7 +200,7 @@ fn saved(cli: &Cli) -> Vec<PathBuf> {
         .saving
         .pack
         .as_ref()
-        .map(|pack| pack.with_added_extension("jsonl"));
+        .map(|pack| add_extension(pack, "jsonl"));
     [
         journal,
         cli.saving.journal.clone(),
