@@ -117,8 +117,8 @@ pub mod program {
     };
     pub use crate::input::{InputOptions, Source, UrlIterator, WarningCallback, is_kept};
     pub use crate::model::{
-        CookieFileError, CookieFileSummary, CookieFlaw, CookieJar, Credentials, escape_control,
-        is_control, is_thread_error, parse_duration, parse_method, similar_name,
+        CookieFileError, CookieFileSummary, CookieFlaw, CookieJar, Credentials, add_extension,
+        escape_control, is_control, is_thread_error, parse_duration, parse_method, similar_name,
     };
     pub use crate::notify::{
         Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,

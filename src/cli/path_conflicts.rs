@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fetchall::program::Source;
+use fetchall::program::{Source, add_extension};
 
 use super::Cli;
 use super::config_paths::is_url;
@@ -210,11 +210,11 @@ fn saved(cli: &Cli) -> Vec<PathBuf> {
         .output_dir
         .as_ref()
         .map(|dir| dir.join("fetchall.jsonl"));
-    let packs = cli.saving.pack.as_ref().map(|pack| {
-        let mut journal = pack.as_os_str().to_owned();
-        journal.push(".jsonl");
-        PathBuf::from(journal)
-    });
+    let packs = cli
+        .saving
+        .pack
+        .as_ref()
+        .map(|pack| add_extension(pack, "jsonl"));
     [
         journal,
         cli.saving.journal.clone(),

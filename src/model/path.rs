@@ -118,7 +118,8 @@ impl fmt::Display for RelPath {
 
 /// Returns the path with a dot and `extension` after its name, as `Path::with_added_extension` does
 /// from Rust 1.91 on.
-pub(crate) fn add_extension(path: &Path, extension: &str) -> PathBuf {
+#[must_use]
+pub fn add_extension(path: &Path, extension: &str) -> PathBuf {
     let mut longer = path.as_os_str().to_owned();
     longer.push(".");
     longer.push(extension);

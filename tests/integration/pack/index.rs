@@ -1,7 +1,8 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use fetchall::program::add_extension;
 use serde_json::Value;
 
 use super::series::Series;
@@ -42,7 +43,7 @@ fn site() -> (Server, Vec<String>) {
 /// The index that pywb's own indexer makes; `None` without it.
 fn expected(pack: &Path) -> Option<String> {
     let python = warcio_tool::python_with("pywb")?;
-    let index = beside(pack, "expected");
+    let index = add_extension(pack, "expected");
     let script = "import sys; from pywb.indexer.cdxindexer import main; main(sys.argv[1:])";
     let output = Command::new(python)
         .args(["-c", script, "-j", "-s", "-o"])
@@ -69,7 +70,7 @@ fn fields(index: &str) -> Vec<(String, String, Value)> {
 
 /// Compares the index beside a pack with that of pywb.
 fn expect_index(pack: &Path, count: usize) {
-    let index = fs::read_to_string(beside(pack, "cdxj")).unwrap();
+    let index = fs::read_to_string(add_extension(pack, "cdxj")).unwrap();
     assert!(index.lines().is_sorted());
     assert_eq!(index.lines().count(), count, "{index}");
     let Some(expected) = expected(pack) else {
@@ -114,12 +115,12 @@ fn each_pack_of_a_series_has_its_index() {
             .collect();
         assert!(packs.len() > 1, "{:?}", series.files());
         for pack in &packs {
-            let index = fs::read_to_string(beside(pack, "cdxj")).unwrap();
+            let index = fs::read_to_string(add_extension(pack, "cdxj")).unwrap();
             expect_index(pack, index.lines().count());
         }
         let all = packs
             .iter()
-            .map(|pack| fs::read_to_string(beside(pack, "cdxj")).unwrap());
+            .map(|pack| fs::read_to_string(add_extension(pack, "cdxj")).unwrap());
         let lines: usize = all.map(|index| index.lines().count()).sum();
         assert_eq!(lines, urls.len() + 1);
         assert!(
@@ -128,9 +129,4 @@ fn each_pack_of_a_series_has_its_index() {
             series.files()
         );
     }
-}
-
-/// The path of a file that is named like the pack, with one more extension.
-fn beside(pack: &Path, extension: &str) -> PathBuf {
-    PathBuf::from(format!("{}.{extension}", pack.display()))
 }
