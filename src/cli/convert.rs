@@ -193,6 +193,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     config.schedule.per_host = cli.per_host;
     config.schedule.host_interval = cli.host_interval;
     config.schedule.rate = cli.rate;
+    config.schedule.robots = cli.robots.options();
     config.schedule.look_ahead = cli.look_ahead;
     let retry = &mut config.retry;
     retry.retries = cli.retries;
@@ -208,6 +209,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     engine.max_time = cli.max_time.filter(|limit| !limit.is_zero());
     engine.max_redirects = cli.max_redirects;
     engine.seed = cli.seed;
+    engine.respect.clone_from(&cli.robots.respect);
     engine.hashes = cli.saving.hash.clone();
     if cli.saving.sha256 {
         engine.hashes.push(HashAlgorithm::Sha256);

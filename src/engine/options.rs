@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
-use crate::model::{CookieJar, ErrorText, ExpectedTypes, HashAlgorithm, MaxFailures, Sha256};
+use crate::model::{
+    CookieJar, ErrorText, ExpectedTypes, HashAlgorithm, MaxFailures, Sha256, UsageSignal,
+};
 use crate::schedule::WorkerThreads;
 
 /// Below this concurrency the limit is strict: no spare connections.
@@ -49,6 +51,8 @@ pub struct EngineOptions {
     pub hashes: Vec<HashAlgorithm>,
     /// The media types that bodies may have, unless an input line sets others. Any by default.
     pub expected_types: Option<ExpectedTypes>,
+    /// What sites may say against the use of their content: responses that do fail.
+    pub respect: Vec<UsageSignal>,
     /// Maximum redirects followed per job. 10 by default.
     pub max_redirects: u32,
     /// Whether a 206 is an expected response, because the user set `Range` for the run.
@@ -91,6 +95,7 @@ impl Default for EngineOptions {
             raw: false,
             hashes: Vec::new(),
             expected_types: None,
+            respect: Vec::new(),
             max_redirects: 10,
             partial_is_fine: false,
             own_cookies: Vec::new(),

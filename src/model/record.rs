@@ -162,6 +162,16 @@ pub struct Record {
     /// is not called so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
+    /// `X-Robots-Tag` of the final response, several joined by `, `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x_robots_tag: Option<String>,
+    /// `Content-Usage` (IETF AIPREF drafts) of the final response, then that of robots.txt, joined by
+    /// `, `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_usage: Option<String>,
+    /// `TDM-Reservation` of the final response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tdm_reservation: Option<String>,
     /// When the job was settled: UTC, RFC 3339 with milliseconds.
     pub at: String,
     /// When the final attempt started, in ms since the start of the run.
@@ -231,6 +241,9 @@ impl Record {
             etag: None,
             last_modified: None,
             filename: None,
+            x_robots_tag: None,
+            content_usage: None,
+            tdm_reservation: None,
             at: String::new(),
             started_ms: None,
             ttfb_ms: None,
@@ -281,6 +294,9 @@ impl Record {
             etag,
             last_modified,
             filename,
+            x_robots_tag,
+            content_usage,
+            tdm_reservation,
             at,
             started_ms,
             ttfb_ms,
@@ -325,6 +341,9 @@ impl Record {
         object.text("etag", etag.as_deref())?;
         object.text("last_modified", last_modified.as_deref())?;
         object.text("filename", filename.as_deref())?;
+        object.text("x_robots_tag", x_robots_tag.as_deref())?;
+        object.text("content_usage", content_usage.as_deref())?;
+        object.text("tdm_reservation", tdm_reservation.as_deref())?;
         object.text("at", Some(at))?;
         object.number("started_ms", *started_ms);
         object.number("ttfb_ms", *ttfb_ms);
@@ -495,6 +514,9 @@ mod tests {
             etag: text_if(15),
             last_modified: text_if(16),
             filename: text_if(27),
+            x_robots_tag: text_if(31),
+            content_usage: text_if(27),
+            tdm_reservation: text_if(15),
             at: text.to_owned(),
             started_ms: number_if(17),
             ttfb_ms: number_if(18),

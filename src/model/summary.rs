@@ -121,6 +121,8 @@ pub struct Summary {
     pub bytes: u64,
     /// Attempts after a failed one; redirect hops do not count.
     pub retries: u64,
+    /// Origins whose robots.txt was asked for.
+    pub robots_files: u64,
     /// Duration of the run.
     pub wall: Duration,
     /// Sum of the durations of all requests: the time they would have taken sequentially.
@@ -198,6 +200,7 @@ impl Summary {
             changes: &self.changes,
             bytes: self.bytes,
             retries: self.retries,
+            robots_files: self.robots_files,
             wall_ms: ms(self.wall),
             sequential_ms: ms(self.sequential),
             end_reason: self.ended_by.map(EndReason::as_str),
@@ -253,6 +256,8 @@ struct SummaryJson<'a> {
     changes: &'a BTreeMap<ContentChange, u64>,
     bytes: u64,
     retries: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    robots_files: u64,
     wall_ms: u64,
     sequential_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -265,6 +270,10 @@ struct SummaryJson<'a> {
     at: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<&'a str>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]

@@ -77,6 +77,9 @@ pub fn render(summary: &Summary, end_text: fn(EndReason) -> String) -> String {
         };
         let _ = write!(text, ", {} {noun}", count(summary.retries));
     }
+    if summary.robots_files > 0 {
+        let _ = write!(text, ", {} robots.txt", count(summary.robots_files));
+    }
     if let Some(speedup) = speedup(summary) {
         let sequential = format_duration(summary.sequential);
         let _ = write!(text, "; sequentially {sequential}: {speedup}");

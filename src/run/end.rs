@@ -83,6 +83,7 @@ pub(super) fn complete(
     }
     summary.left = summary.input.saturating_sub(summary.settled());
     summary.retries = live.retries();
+    summary.robots_files = live.robots_files();
     let end = now();
     summary.wall = end.saturating_duration_since(clock.started());
     summary.at = Some(clock.rfc3339(clock.started()));
