@@ -210,6 +210,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     engine.max_redirects = cli.max_redirects;
     engine.seed = cli.seed;
     engine.respect.clone_from(&cli.robots.respect);
+    engine.robots_agent.clone_from(&cli.robots.robots_agent);
     engine.hashes = cli.saving.hash.clone();
     if cli.saving.sha256 {
         engine.hashes.push(HashAlgorithm::Sha256);

@@ -20,7 +20,7 @@ pub(crate) struct RobotsArgs {
     pub robots: bool,
     /// Name in robots.txt.
     ///
-    /// With --robots: the product token whose groups apply. X-Robots-Tag is read for it, too.
+    /// The product token whose groups apply (--robots), and that X-Robots-Tag may name (--respect).
     #[arg(long, value_name = "NAME", default_value = "fetchall", value_parser = RobotsOptions::parse_agent, help_heading = "Concurrency and rate")]
     pub robots_agent: String,
     /// Longest Crawl-delay obeyed.

@@ -309,7 +309,7 @@ fn fill_headers(record: &mut Record, head: &ResponseHead) {
 /// Fills in what the site says about the use of the response.
 fn fill_usage(record: &mut Record, notes: UsageNotes) {
     let short = |text: Option<String>| text.filter(|text| text.len() <= MAX_HEADER_BYTES);
-    record.x_robots_tag = short(notes.x_robots_tag);
+    record.x_robots_tag = short(notes.x_robots_tag());
     record.content_usage = short(notes.content_usage);
     record.tdm_reservation = short(notes.tdm_reservation);
 }

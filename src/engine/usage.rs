@@ -1,8 +1,6 @@
 //! What a site says about the use of a response, in headers and in robots.txt: it is recorded, and
 //! fails the response if the run respects it.
 
-use std::borrow::Cow;
-
 use http::HeaderName;
 
 use super::Engine;
@@ -24,8 +22,8 @@ const MAX_SHOWN_CHARS: usize = 100;
 /// What a site says about the use of a response; `None` where it says nothing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct UsageNotes {
-    /// `X-Robots-Tag`.
-    pub x_robots_tag: Option<String>,
+    /// The values of `X-Robots-Tag`. A crawler named in one of them is not meant by the others.
+    tags: Vec<String>,
     /// `Content-Usage` of the response, then that of robots.txt.
     pub content_usage: Option<String>,
     /// `TDM-Reservation`.
@@ -41,10 +39,15 @@ impl UsageNotes {
 
     fn from_head(head: &ResponseHead) -> Self {
         Self {
-            x_robots_tag: joined(head, &X_ROBOTS_TAG),
-            content_usage: joined(head, &CONTENT_USAGE),
-            tdm_reservation: joined(head, &TDM_RESERVATION),
+            tags: values(head, &X_ROBOTS_TAG).collect(),
+            content_usage: joined(values(head, &CONTENT_USAGE)),
+            tdm_reservation: joined(values(head, &TDM_RESERVATION)),
         }
+    }
+
+    /// Returns `X-Robots-Tag`, several joined as one.
+    pub(super) fn x_robots_tag(&self) -> Option<String> {
+        joined(self.tags.iter().cloned())
     }
 
     fn with_site(mut self, of_site: Option<String>) -> Self {
@@ -59,8 +62,8 @@ impl UsageNotes {
             format!("{name}: {}", elide_middle(value, MAX_SHOWN_CHARS))
         };
         respected.iter().find_map(|signal| {
-            let tag = self.x_robots_tag.as_deref();
-            let tag = tag.filter(|tag| has_directive(tag, signal.directives(), agent));
+            let mut tags = self.tags.iter();
+            let tag = tags.find(|tag| has_directive(tag, signal.directives(), agent));
             let usage = self.content_usage.as_deref();
             let usage =
                 usage.filter(|usage| signal.category().is_some_and(|it| is_denied(usage, it)));
@@ -86,7 +89,7 @@ pub(super) fn check<T, S>(
     if respected.is_empty() || attempt.job.is_auxiliary() {
         return Ok(());
     }
-    let agent = engine.scheduler.robots_agent();
+    let agent = &engine.options.robots_agent;
     match UsageNotes::of(engine, attempt, head).objection(respected, agent) {
         None => Ok(()),
         Some(said) => Err(FetchError::Robots {
@@ -95,12 +98,14 @@ pub(super) fn check<T, S>(
     }
 }
 
-/// Returns the values of a header, joined as one.
-fn joined(head: &ResponseHead, name: &HeaderName) -> Option<String> {
+/// Returns the values of a header.
+fn values(head: &ResponseHead, name: &HeaderName) -> impl Iterator<Item = String> {
     let values = head.headers.get_all(name).iter();
-    let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let joined = values.reduce(|one, other| Cow::Owned(format!("{one}, {other}")))?;
-    Some(joined.into_owned())
+    values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+fn joined(values: impl Iterator<Item = String>) -> Option<String> {
+    values.reduce(|one, other| format!("{one}, {other}"))
 }
 
 /// Whether an `X-Robots-Tag` has one of these directives for a crawler with this product token. A
@@ -151,7 +156,7 @@ mod tests {
     #[test]
     fn values_are_joined_and_robots_txt_comes_last() {
         let said = notes(&[(X_ROBOTS_TAG, "noai"), (X_ROBOTS_TAG, "noindex")]);
-        assert_eq!(said.x_robots_tag.as_deref(), Some("noai, noindex"));
+        assert_eq!(said.x_robots_tag().as_deref(), Some("noai, noindex"));
         assert_eq!(said.with_site(None).content_usage, None);
         let site = || Some("search=y".to_owned());
         let said = notes(&[(CONTENT_USAGE, "train-ai=n")]).with_site(site());
@@ -199,5 +204,12 @@ mod tests {
             }
             assert_eq!(said.objection(&[], "fetchall"), None);
         }
+        let said = notes(&[(X_ROBOTS_TAG, "otherbot: nofollow"), (X_ROBOTS_TAG, "noai")]);
+        let objection = said.objection(&[NoAi], "fetchall");
+        assert_eq!(
+            objection.as_deref(),
+            Some("x-robots-tag: noai"),
+            "a line of its own"
+        );
     }
 }

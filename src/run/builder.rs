@@ -95,10 +95,14 @@ impl FetcherBuilder {
         self
     }
 
-    /// Obeys robots.txt as this crawler: the product token whose groups apply. Default: `fetchall`.
+    /// Obeys robots.txt as this crawler: the product token whose groups apply, and that
+    /// `X-Robots-Tag` may name. Default: `fetchall`.
     pub fn robots_agent(mut self, name: &str) -> Self {
         match RobotsOptions::parse_agent(name) {
-            Ok(agent) => self.options.schedule.robots.get_or_insert_default().agent = agent,
+            Ok(agent) => {
+                self.options.engine.robots_agent.clone_from(&agent);
+                self.options.schedule.robots.get_or_insert_default().agent = agent;
+            }
             Err(expected) => self.reject("robots_agent", &expected),
         }
         self

@@ -46,7 +46,7 @@ pub use host_control::HostLimit;
 pub(crate) use host_control::HostLimits;
 use host_control::HostPolicy;
 use queue::{FairQueue, GatedItem, Ticket, Turn};
-use robots::{PRODUCT_TOKEN, Permission, RobotsRegistry, SiteRules};
+use robots::{Permission, RobotsRegistry, SiteRules};
 
 pub(crate) use host_control::StartSnapshot;
 pub(crate) use lease::Lease;
@@ -394,14 +394,6 @@ impl Scheduler {
     #[must_use]
     pub(crate) fn content_usage(&self, url: &Url) -> Option<String> {
         self.robots.as_ref()?.content_usage(url)
-    }
-
-    /// Returns the product token of the run.
-    #[must_use]
-    pub(crate) fn robots_agent(&self) -> &str {
-        self.robots
-            .as_ref()
-            .map_or(PRODUCT_TOKEN, RobotsRegistry::agent)
     }
 
     /// Parks an attempt that was handed out as [`Dispatch::Fail`] until `until`. It is then

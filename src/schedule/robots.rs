@@ -25,7 +25,7 @@ const ENTRY_BYTES: usize = 96;
 /// Maximum length of a pattern in a message, in characters.
 const MAX_SHOWN_CHARS: usize = 100;
 /// The product token of the program.
-pub(super) const PRODUCT_TOKEN: &str = "fetchall";
+const PRODUCT_TOKEN: &str = "fetchall";
 
 /// Whether and how a run obeys robots.txt.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -222,6 +222,26 @@ async fn a_robots_txt_is_followed_to_another_origin_and_counts_where_it_was_aske
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn five_redirects_to_a_robots_txt_are_followed() {
+    for (redirects, is_closed) in [(5, true), (6, false)] {
+        let server = MockServer::start().await;
+        let at = |number: u32| match number {
+            0 => "/robots.txt".to_owned(),
+            number => format!("/r{number}"),
+        };
+        for number in 0..redirects {
+            let mock = get(&at(number)).respond_with(redirect(at(number + 1)));
+            mock.mount(&server).await;
+        }
+        let rules = page("User-agent: *\nDisallow: /x");
+        get(&at(redirects)).respond_with(rules).mount(&server).await;
+        get("/x").respond_with(page("x")).mount(&server).await;
+        let done = go(fetch(&server, &["/x"]), i32::from(is_closed));
+        assert_eq!(done.record().ok, !is_closed, "{redirects}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_target_of_a_redirect_is_checked() {
     let closed = site(page("User-agent: *\nDisallow: /secret")).await;
     let server = site(page("User-agent: *\nDisallow: /hidden")).await;
