@@ -144,8 +144,8 @@ pub use input::{BaseUrl, DefaultScheme, InputError, InputFormat};
 pub use model::{
     Cause, Columns, ContentChange, EndReason, ErrorKind, ExpectedTypes, FetchError, GiveUpOption,
     GiveUpReason, HashAlgorithm, Hint, MaxFailures, Md5, OutcomeName, PackPlace, Record,
-    RecordError, RedirectProblem, Sha1, Sha256, Sha512, Shard, ShardBy, SpecError, Summary,
-    TimeLimit,
+    RecordError, RedirectProblem, RobotsProblem, Sha1, Sha256, Sha512, Shard, ShardBy, SpecError,
+    Summary, TimeLimit, UsageSignal,
 };
 #[cfg(feature = "cli")]
 pub use notify::send_email;
@@ -154,7 +154,7 @@ pub use run::{
     BuildError, FetchResult, FetchStream, FetchedPage, Fetcher, FetcherBuilder, HostOptions, List,
     Problem, RunError, SaveError, Sink, fetch_all,
 };
-pub use schedule::RetryRules;
+pub use schedule::{RetryRules, RobotsOptions};
 #[cfg(feature = "cli")]
 pub use store::PartsError;
 pub use store::{FolderError, PackError};

@@ -16,6 +16,7 @@ use super::arg_values::{
 use super::cluster_args::ClusterArgs;
 use super::notification_args::NotificationArgs;
 use super::request_args::RequestArgs;
+use super::robots_args::RobotsArgs;
 use super::saving_args::SavingArgs;
 use super::version::VERSION;
 use super::{ThreadCount, help, host_sections, value_parsers};
@@ -160,6 +161,8 @@ pub(crate) struct Cli {
     /// As --limit-rate [default: unlimited].
     #[arg(long, value_name = "SIZE", value_parser = value_parsers::byte_rate, help_heading = "Concurrency and rate")]
     pub host_limit_rate: Option<u64>,
+    #[command(flatten)]
+    pub robots: RobotsArgs,
     /// Stop starting requests after this time.
     ///
     /// Requests in flight get 10 s to finish; everything else counts as left [default: never].
@@ -386,8 +389,8 @@ pub(crate) struct Cli {
     ///
     /// Without SPEC, 30 % of all requests hit transient faults. SPEC is a list of
     /// KIND[(DUR)]=NUM%[@HOST[:PORT]]. KIND is dns, refused, unreachable, connect_timeout, tls,
-    /// proxy, timeout, stalled, reset, truncated, protocol, redirect, decode, content_type, slow, or
-    /// a status from 400 to 599. The same list and seed give the same faults.
+    /// proxy, timeout, stalled, reset, truncated, protocol, redirect, robots, decode, content_type,
+    /// slow, or a status from 400 to 599. The same list and seed give the same faults.
     ///
     /// Quote it for the shell: '--simulate-failure=reset=10%,503(2s)=5%@example.com'.
     #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, help_heading = "Testing")]

@@ -199,6 +199,7 @@ pub(super) fn set_limits(config: &mut Config, cli: &Cli) {
     config.schedule.rate = cli.rate;
     config.schedule.limit_rate = cli.limit_rate;
     config.schedule.host_limit_rate = cli.host_limit_rate;
+    config.schedule.robots = cli.robots.options();
     config.schedule.look_ahead = cli.look_ahead;
     let retry = &mut config.retry;
     retry.retries = cli.retries;
@@ -214,6 +215,8 @@ pub(super) fn set_limits(config: &mut Config, cli: &Cli) {
     engine.max_time = cli.max_time.filter(|limit| !limit.is_zero());
     engine.max_redirects = cli.max_redirects;
     engine.seed = cli.seed;
+    engine.respect.clone_from(&cli.robots.respect);
+    engine.robots_agent.clone_from(&cli.robots.robots_agent);
     engine.hashes = cli.saving.hash.clone();
     if cli.saving.sha256 {
         engine.hashes.push(HashAlgorithm::Sha256);

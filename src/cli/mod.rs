@@ -35,6 +35,7 @@ mod print;
 mod print_config;
 mod redact;
 mod request_args;
+mod robots_args;
 mod runtime;
 mod saving_args;
 mod secrets;

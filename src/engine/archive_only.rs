@@ -132,7 +132,7 @@ pub(super) fn prepare<T, S: BodyStore>(
     ended: &mut FinishedAttempt,
     error: Option<&FetchError>,
 ) -> Option<ArchiveOnlyResponse<S::File>> {
-    if matches!(error, Some(FetchError::Save { .. })) {
+    if !is_archived(ended, error) {
         return None;
     }
     let mut head = ended.head.clone()?;
@@ -150,6 +150,16 @@ pub(super) fn prepare<T, S: BodyStore>(
         bytes: body.bytes,
         room: body.room,
     })
+}
+
+/// Whether a response may be archived: not if that is what fails, not if the site does not want it
+/// kept, and not if it has no record, from which an archive is continued.
+fn is_archived(ended: &FinishedAttempt, error: Option<&FetchError>) -> bool {
+    let is_kept_out = matches!(
+        error,
+        Some(FetchError::Save { .. } | FetchError::Robots { .. })
+    );
+    !is_kept_out && ended.attempt.job.robots().is_none()
 }
 
 impl<F: BodyWriter> ArchiveOnlyResponse<F> {

@@ -22,6 +22,7 @@ use super::content_type;
 use super::redirect;
 use super::response_digests::announced;
 use super::resume::{self, RangeMismatch};
+use super::usage;
 use super::{Engine, EngineOptions};
 use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
@@ -29,7 +30,7 @@ use crate::model::{
     ResponseHead, TimeLimit, Truncation, WireState, deadline_after, now,
 };
 use crate::schedule::{BodyPace, RetryRules, exhausted_for, retry_after};
-use crate::store::{BodyStore, BodyWriter, SitemapWriter};
+use crate::store::{BodyStore, BodyWriter, RobotsWriter, SitemapWriter};
 
 /// A server may send less than the requested range (RFC 9110 §14.2). An incomplete 206 with at
 /// least this many bytes counts as progress, a shorter one as `truncated`.
@@ -81,7 +82,7 @@ pub(super) async fn run<T: Transport, S: BodyStore>(
     if let (Some(mut rest), Some(head)) = (rest, progress.head.as_ref()) {
         let mut pace = body_pace(engine, attempt);
         match engine.store.archive_room() {
-            Some(room) if may_be_archived(&outcome) => {
+            Some(room) if may_be_archived(attempt, &outcome) => {
                 progress.archive_only = Some(archive_only::read(&mut rest, &mut pace, room).await);
             }
             _ => {
@@ -94,8 +95,10 @@ pub(super) async fn run<T: Transport, S: BodyStore>(
 }
 
 /// Whether the response may be archived without bringing its job a body.
-fn may_be_archived<B>(outcome: &Result<AttemptOutcome<B>, FetchError>) -> bool {
+fn may_be_archived<B>(attempt: &Attempt, outcome: &Result<AttemptOutcome<B>, FetchError>) -> bool {
     match outcome {
+        Err(FetchError::Robots { .. }) => false,
+        _ if attempt.job.robots().is_some() => false,
         Ok(AttemptOutcome::Continue(next)) => matches!(next, NextRequest::Redirect(_)),
         Ok(AttemptOutcome::Body(_)) => false,
         Err(_) => true,
@@ -193,7 +196,7 @@ async fn save_body<T: Transport, S: BodyStore>(
     let mut sink = BodySink {
         file: open_target(engine, attempt, head, continued, part_file.take()),
         size: continued.map_or(0, |(part, _)| part.length),
-        limit: options.max_size,
+        limit: max_size(attempt, options),
         verifier,
         live: &engine.live,
         windows: &engine.windows,
@@ -236,6 +239,9 @@ fn open_target<T, S: BodyStore>(
 ) -> BodyTarget<S::File> {
     if let Some(reply) = attempt.job.sitemap() {
         return BodyTarget::Sitemap(SitemapWriter::new(reply.clone()));
+    }
+    if let Some(body) = attempt.job.robots() {
+        return BodyTarget::Robots(RobotsWriter::new(body.clone()));
     }
     if let Some(useless) = part.take_if(|_| continued.is_none()) {
         useless.discard();
@@ -389,6 +395,7 @@ fn classify_head<'a, T, S>(
         match resume::classify_response(part, attempt.url(), head) {
             Ok(Some(source)) => {
                 if let BodySource::Response(Some(rest)) = &source {
+                    usage::check(engine, attempt, head)?;
                     content_type::check(attempt, head, options)?;
                     check_size(options.max_size, Some(rest.total))?;
                     BodyVerifier::new(attempt, &[]).check_announced(Some(rest.total))?;
@@ -405,6 +412,7 @@ fn classify_head<'a, T, S>(
             .map_err(|problem| FetchError::Redirect { problem });
     }
     if head.status == StatusCode::NOT_MODIFIED && attempt.revalidation().is_some() {
+        usage::check(engine, attempt, head)?;
         return Ok(AttemptOutcome::Body(BodySource::Saved));
     }
     if *attempt.method() == Method::HEAD && rejects_method(head.status) {
@@ -421,12 +429,21 @@ fn classify_head<'a, T, S>(
             cause: Cause::from_text("unexpected 206 Partial Content: no range was requested"),
         });
     }
+    usage::check(engine, attempt, head)?;
     content_type::check(attempt, head, options)?;
     if has_body(attempt, head) && framing.codings.as_ref().map_err(Clone::clone)?.is_empty() {
-        check_size(options.max_size, framing.length)?;
+        check_size(max_size(attempt, options), framing.length)?;
         BodyVerifier::new(attempt, &[]).check_announced(framing.length)?;
     }
     Ok(AttemptOutcome::Body(BodySource::Response(None)))
+}
+
+/// Returns the maximum size of a body. That of a robots.txt is cut by what takes it.
+fn max_size(attempt: &Attempt, options: &EngineOptions) -> u64 {
+    match attempt.job.robots() {
+        Some(_) => u64::MAX,
+        None => options.max_size,
+    }
 }
 
 fn check_size(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {
@@ -439,7 +456,7 @@ fn check_size(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {
 /// Whether the run or the input line sets its own `Range`, so that a 206 is expected.
 pub(super) fn accepts_partial(attempt: &Attempt, options: &EngineOptions) -> bool {
     let own_options = attempt.job.options.as_ref();
-    options.partial_is_fine
+    options.partial_is_fine && !attempt.job.is_auxiliary()
         || own_options.is_some_and(|own_options| own_options.headers.contains_key(header::RANGE))
 }
 

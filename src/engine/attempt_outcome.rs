@@ -80,6 +80,7 @@ pub(super) fn discards_body(error: &FetchError) -> bool {
         | FetchError::Truncated { .. }
         | FetchError::Redirect { .. }
         | FetchError::Status { .. }
+        | FetchError::Robots { .. }
         | FetchError::Denied(_)
         | FetchError::Conflict(_)
         | FetchError::HostGivenUp { .. } => false,

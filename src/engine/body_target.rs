@@ -1,14 +1,16 @@
-//! Where a body goes: to the store, or to the reader of the list if it is a sitemap.
+//! Where a body goes: to the store, to the reader of the list if it is a sitemap, or to the queue if
+//! it is a robots.txt.
 
 use bytes::Bytes;
 
 use crate::model::{FetchError, Record};
-use crate::store::{BodyWriter, SaveCallback, SitemapWriter};
+use crate::store::{BodyWriter, RobotsWriter, SaveCallback, SitemapWriter};
 
-/// Writes one body to the store or for the reader of the list.
+/// Writes one body to where it goes.
 pub(super) enum BodyTarget<F> {
     Store(F),
     Sitemap(SitemapWriter),
+    Robots(RobotsWriter),
 }
 
 impl<F: BodyWriter> BodyWriter for BodyTarget<F> {
@@ -16,13 +18,14 @@ impl<F: BodyWriter> BodyWriter for BodyTarget<F> {
         match self {
             Self::Store(file) => file.write(chunk).await,
             Self::Sitemap(sitemap) => sitemap.write(chunk).await,
+            Self::Robots(robots) => robots.write(chunk).await,
         }
     }
 
     fn describe(&mut self, record: impl FnOnce(u64) -> Record) {
         match self {
             Self::Store(file) => file.describe(record),
-            Self::Sitemap(_) => {}
+            Self::Sitemap(_) | Self::Robots(_) => {}
         }
     }
 
@@ -30,6 +33,7 @@ impl<F: BodyWriter> BodyWriter for BodyTarget<F> {
         match self {
             Self::Store(file) => file.commit(done).await,
             Self::Sitemap(sitemap) => sitemap.commit(done).await,
+            Self::Robots(robots) => robots.commit(done).await,
         }
     }
 
@@ -37,6 +41,7 @@ impl<F: BodyWriter> BodyWriter for BodyTarget<F> {
         match self {
             Self::Store(file) => file.excerpt(),
             Self::Sitemap(sitemap) => sitemap.excerpt(),
+            Self::Robots(robots) => robots.excerpt(),
         }
     }
 
@@ -44,6 +49,7 @@ impl<F: BodyWriter> BodyWriter for BodyTarget<F> {
         match self {
             Self::Store(file) => file.discard(),
             Self::Sitemap(sitemap) => sitemap.discard(),
+            Self::Robots(robots) => robots.discard(),
         }
     }
 }

@@ -26,8 +26,12 @@ const HTML_STARTS: [&[u8]; 10] = [
     b"<table",
 ];
 
-/// Returns the types that are expected of a job: those of its line, or else of the run.
+/// Returns the types that are expected of a job: those of its line, or else of the run. Files that
+/// the run itself needs are no content.
 pub(super) fn expected<'a>(job: &'a Job, options: &'a EngineOptions) -> Option<&'a ExpectedTypes> {
+    if job.is_auxiliary() {
+        return None;
+    }
     let own = job
         .options
         .as_ref()

@@ -338,7 +338,7 @@ pub(super) async fn reject<T: Transport, S: BodyStore>(
                 attempt.set_ready_at(engine.clock.since_start(now()));
             }
             move_to_mirror(engine, &mut attempt, &error);
-            return engine.scheduler.park(attempt, now());
+            return engine.scheduler.requeue(attempt);
         }
         let settled = record::failed_unsent(engine, attempt, error);
         return engine.settle_unsent(settled).await;

@@ -90,6 +90,7 @@ fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
         | FetchError::Decode { .. }
         | FetchError::TooLarge { .. }
         | FetchError::Checksum(_)
+        | FetchError::Robots { .. }
         | FetchError::ContentType(_) => HostVerdict::Answered,
         // Bad proxy credentials, a proxy rule or a local error: nothing is learned of the host.
         FetchError::Dns { .. }

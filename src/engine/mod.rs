@@ -30,6 +30,7 @@ mod resume;
 mod shared;
 mod shutdown;
 mod threads;
+mod usage;
 mod worker;
 
 use std::sync::Arc;

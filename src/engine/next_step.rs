@@ -150,6 +150,8 @@ pub(super) fn wait_after_rejection(
 pub(super) fn has_mirror(attempt: &Attempt, error: &FetchError, options: &EngineOptions) -> bool {
     let (method, with_body) = request_for(&attempt.job, options);
     let may_help = match error.kind() {
+        // A mirror has rules of its own, but the same content.
+        ErrorKind::Robots => !error.is_reservation(),
         ErrorKind::InvalidUrl | ErrorKind::Denied | ErrorKind::Conflict | ErrorKind::Save => false,
         ErrorKind::Dns
         | ErrorKind::Refused

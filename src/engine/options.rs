@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
-use crate::model::{CookieJar, ErrorText, ExpectedTypes, HashAlgorithm, MaxFailures, Sha256};
-use crate::schedule::WorkerThreads;
+use crate::model::{
+    CookieJar, ErrorText, ExpectedTypes, HashAlgorithm, MaxFailures, Sha256, UsageSignal,
+};
+use crate::schedule::{RobotsOptions, WorkerThreads};
 
 /// Below this concurrency the limit is strict: no spare connections.
 const EXACT_BELOW: usize = 8;
@@ -49,6 +51,10 @@ pub struct EngineOptions {
     pub hashes: Vec<HashAlgorithm>,
     /// The media types that bodies may have, unless an input line sets others. Any by default.
     pub expected_types: Option<ExpectedTypes>,
+    /// What sites may say against the use of their content: responses that do fail.
+    pub respect: Vec<UsageSignal>,
+    /// The product token that `X-Robots-Tag` may name. `fetchall` by default.
+    pub robots_agent: String,
     /// Maximum redirects followed per job. 10 by default.
     pub max_redirects: u32,
     /// Whether a 206 is an expected response, because the user set `Range` for the run.
@@ -91,6 +97,8 @@ impl Default for EngineOptions {
             raw: false,
             hashes: Vec::new(),
             expected_types: None,
+            respect: Vec::new(),
+            robots_agent: RobotsOptions::default().agent,
             max_redirects: 10,
             partial_is_fine: false,
             own_cookies: Vec::new(),

@@ -8,6 +8,7 @@ use super::clock::{RunClock, millis};
 use super::disposition::file_name;
 use super::finished_attempt::FinishedAttempt;
 use super::request::digest_of;
+use super::usage::UsageNotes;
 use super::{Engine, EngineOptions};
 use crate::model::{
     Attempt, ContentChange, FetchError, FetchSuccess, InvalidLine, Job, Outcome, OutcomeName,
@@ -118,10 +119,12 @@ pub(super) fn failed_unsent<T, S>(
     };
     record.set_place(None, packed_to);
     let outcome = Outcome::Failed(error);
-    let sitemap = attempt.job.options.and_then(|own| own.sitemap);
+    let own = attempt.job.options.map(|own| (own.sitemap, own.robots));
+    let (sitemap, robots) = own.unwrap_or_default();
     SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw)
         .with_traces(traces)
         .of_sitemap(sitemap)
+        .of_robots(robots)
 }
 
 /// Settles a job whose last attempt ended at `end`.
@@ -148,6 +151,9 @@ pub(super) fn settled<T, S>(
     // With a place in the pack, the journal would take it for the report of a loss.
     let is_save = matches!(error, Some(FetchError::Save { .. }));
     let packed_to = attempt.history().packed_to.filter(|_| !is_save);
+    let usage = head
+        .as_ref()
+        .map(|head| UsageNotes::of(engine, &attempt, head));
     let part = completed_part(attempt.part.as_deref(), head.as_ref()).filter(|_| result.is_ok());
     let mut record = Record {
         ok: result.is_ok(),
@@ -176,13 +182,16 @@ pub(super) fn settled<T, S>(
     if let Some(head) = &head {
         fill_response(&mut record, head, part, attempt.known.as_deref());
     }
+    fill_usage(&mut record, usage.unwrap_or_default());
     let outcome = outcome_of(result, head);
     record.status = status_of(&record, &outcome);
     record.outcome = outcome.name();
-    let sitemap = attempt.job.options.and_then(|own| own.sitemap);
+    let own = attempt.job.options.map(|own| (own.sitemap, own.robots));
+    let (sitemap, robots) = own.unwrap_or_default();
     SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw)
         .with_traces(traces)
         .of_sitemap(sitemap)
+        .of_robots(robots)
 }
 
 fn trace_outcome(result: &Result<SavedBody, FetchError>) -> TraceOutcome {
@@ -290,6 +299,14 @@ fn fill_headers(record: &mut Record, head: &ResponseHead) {
         .get(header::CONTENT_DISPOSITION)
         .filter(|value| value.len() <= MAX_HEADER_BYTES)
         .and_then(|value| file_name(value.as_bytes()));
+}
+
+/// Fills in what the site says about the use of the response.
+fn fill_usage(record: &mut Record, notes: UsageNotes) {
+    let short = |text: Option<String>| text.filter(|text| text.len() <= MAX_HEADER_BYTES);
+    record.x_robots_tag = short(notes.x_robots_tag());
+    record.content_usage = short(notes.content_usage);
+    record.tdm_reservation = short(notes.tdm_reservation);
 }
 
 /// Returns the content coding that the saved body still has.

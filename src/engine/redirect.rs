@@ -16,6 +16,9 @@ use crate::model::{
 /// sites set a cookie and redirect back, or need a moment to prepare a page.
 const MAX_SAME_REQUESTS: usize = 3;
 
+/// Redirects followed to a robots.txt (RFC 9309 §2.3.1.2), whatever is set for the list.
+const MAX_ROBOTS_REDIRECTS: u32 = 5;
+
 /// Maximum bytes of a scheme in a message. Registered schemes are shorter, but a server may send
 /// one as long as a whole head.
 const MAX_SCHEME_BYTES: usize = 40;
@@ -44,7 +47,10 @@ pub(super) fn follow(
     head: &ResponseHead,
     options: &EngineOptions,
 ) -> Result<Redirect, RedirectProblem> {
-    let max = options.max_redirects;
+    let max = match attempt.job.robots() {
+        Some(_) => MAX_ROBOTS_REDIRECTS,
+        None => options.max_redirects,
+    };
     let from = attempt.url();
     let to = resolve_location(from, head)?;
     if attempt.redirect_count() >= max {

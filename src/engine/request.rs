@@ -8,7 +8,7 @@ use crate::model::{Attempt, Job, Sha256};
 /// Returns the method of a job and whether its request has a body. A line with only a body is a
 /// POST, as with `-d`; a line that sets GET or HEAD does not inherit the run's body.
 pub(super) fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) {
-    if job.sitemap().is_some() {
+    if job.is_auxiliary() {
         return (Method::GET, false);
     }
     let is_bodiless = |method: &Method| matches!(*method, Method::GET | Method::HEAD);

@@ -10,7 +10,8 @@ use super::options::EngineOptions;
 use super::redirect::Redirect;
 use super::shutdown::Shutdown;
 use crate::model::{
-    EndReason, EngineEvent, EventReturnQueue, FetchError, LiveStats, Outcome, SettledJob,
+    EndReason, EngineEvent, EventReturnQueue, FetchError, LiveStats, Outcome, RobotsBody,
+    SettledJob,
 };
 use crate::report::JournalReader;
 use crate::schedule::{Bandwidth, RetryPolicy, Scheduler};
@@ -84,6 +85,9 @@ impl<T, S> Engine<T, S> {
         if let Some(reply) = settled.sitemap.take() {
             return reply.send(settled);
         }
+        if let Some(body) = settled.robots.take() {
+            return self.learn_rules(settled, body);
+        }
         if let (Outcome::Failed(error), Some(reported)) =
             (&settled.outcome, &mut settled.record.error)
         {
@@ -114,6 +118,16 @@ impl<T, S> Engine<T, S> {
         {
             self.end_early(EndReason::MaxFailures(most));
         }
+    }
+
+    /// Takes in a robots.txt on a thread that may be busy for a while: a host may have many URLs and
+    /// hostile patterns. The scheduler keeps the URLs until then.
+    fn learn_rules(&self, settled: SettledJob, body: RobotsBody) {
+        let (scheduler, shutdown) = (Arc::clone(&self.scheduler), self.shutdown.clone());
+        tokio::task::spawn_blocking(move || {
+            let _alarm = shutdown.abort_on_panic();
+            scheduler.learn_rules(&settled.record.url, &body, &settled.outcome);
+        });
     }
 
     /// Whether a redirect has a long URL while the look-ahead already takes twice its byte limit.

@@ -16,7 +16,7 @@ use crate::model::{
     ListEntry, LiveStats, OutcomeName, ResponseHead, SendMode, SettledJob, TimeLimit, WireState,
 };
 use crate::schedule::{
-    Bandwidth, LimitUpdate, PerHostLimit, RetryPolicy, ScheduleOptions, Scheduler,
+    Bandwidth, LimitUpdate, PerHostLimit, RetryPolicy, RobotsOptions, ScheduleOptions, Scheduler,
 };
 use crate::store::DiscardStore;
 
@@ -1012,4 +1012,88 @@ async fn a_timeout_that_fires_late_is_not_held_against_the_server() {
     // Once is enough.
     assert_eq!(result.kind(both), Some(ErrorKind::Timeout));
     assert_eq!(result.log[both].len(), 2);
+}
+
+const ROBOTS: &str = "http://a.test/robots.txt";
+
+fn obedient() -> EngineBench {
+    let mut bench = bench();
+    bench.schedule.robots = Some(RobotsOptions::default());
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_are_read_again_after_a_day() {
+    let mut bench = obedient();
+    bench.schedule.host_interval = SECOND * 3600 * 10;
+    let urls = [
+        "http://a.test/1",
+        "http://a.test/2",
+        "http://a.test/3",
+        "http://a.test/4",
+    ];
+    let result = bench.run(&urls, |_| status(204)).await;
+    assert_eq!(result.settled.len(), 4);
+    assert!(result.settled.iter().all(|settled| settled.record.ok));
+    let hours: Vec<_> = result.log[ROBOTS]
+        .iter()
+        .map(|at| at.as_secs() / 3600)
+        .collect();
+    // At first, and instead of the page that was due after 30 hours.
+    assert_eq!(hours.len(), 2, "{hours:?}");
+    assert!(hours[0] == 0 && hours[1] >= 24, "{hours:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_robots_txt_holds_no_slot_and_its_host_alone() {
+    let mut bench = obedient();
+    bench.options.concurrency = NonZeroUsize::new(2).unwrap();
+    let urls = [
+        "http://a.test/1",
+        "http://a.test/2",
+        "http://a.test/3",
+        "http://b.test/1",
+        "http://b.test/2",
+    ];
+    let result = bench
+        .run(&urls, |attempt| match attempt.url().as_str() {
+            ROBOTS => StubReply::After(SECOND * 5, Box::new(status(404))),
+            url if url.ends_with("robots.txt") => status(404),
+            _ => StubReply::After(SECOND, Box::new(status(204))),
+        })
+        .await;
+    assert!(result.log["http://b.test/2"][0] < SECOND * 2);
+    assert!(result.log["http://a.test/1"][0] >= SECOND * 5);
+    assert!(result.settled.iter().all(|settled| settled.record.ok));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_robots_txt_fails_all_urls_after_its_retries() {
+    let mut bench = obedient();
+    bench.retry.retries = 2;
+    let urls = ["http://a.test/1", "http://a.test/2", "http://b.test/1"];
+    let result = bench
+        .run(&urls, |attempt| match attempt.url().host_str() {
+            Some("a.test") => status(500),
+            _ => status(204),
+        })
+        .await;
+    assert_eq!(result.log[ROBOTS].len(), 3);
+    assert_eq!(result.log.len(), 3, "{:?}", result.log);
+    for url in ["http://a.test/1", "http://a.test/2"] {
+        assert_eq!(result.kind(url), Some(ErrorKind::Robots));
+    }
+    assert!(result.of("http://b.test/1").record.ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_robots_txt_is_awaited_leaves_its_urls() {
+    let bench = obedient();
+    let shutdown = bench.shutdown.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(SECOND).await;
+        shutdown.stop();
+    });
+    let result = bench.run(&["http://a.test/1"], |_| StubReply::Hang).await;
+    assert!(result.settled.is_empty() && result.end.failure.is_none());
 }

@@ -177,8 +177,10 @@ fn part_to_continue<T, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
 ) -> Option<(PartialBody, S::File)> {
-    let is_sitemap = attempt.job.sitemap().is_some();
-    if !attempt.is_plain_get() || attempt::accepts_partial(attempt, &engine.options) || is_sitemap {
+    if !attempt.is_plain_get()
+        || attempt::accepts_partial(attempt, &engine.options)
+        || attempt.job.is_auxiliary()
+    {
         return None;
     }
     let (part, file) = engine.store.take_part(attempt)?;

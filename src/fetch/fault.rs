@@ -18,7 +18,7 @@ use super::dns::ResolveError;
 use super::fault_plan::{BodyFault, Fault, FaultPlan};
 use super::tunnel::ProxyError;
 use super::{RawResponse, ResponseBody, Transport};
-use crate::model::{Attempt, Cause, FetchError, ResponseHead, WireState};
+use crate::model::{Attempt, Cause, FetchError, ResponseHead, RobotsProblem, WireState};
 
 /// A transport with injected faults.
 #[derive(Debug)]
@@ -56,6 +56,9 @@ impl<T: Transport> FaultyTransport<T> {
     /// Whether the media type of a body is checked.
     fn checks_type(&self, attempt: &Attempt) -> bool {
         let own = attempt.job.options.as_ref();
+        if attempt.job.is_auxiliary() {
+            return false;
+        }
         self.expects_types || own.is_some_and(|own| own.types.is_some())
     }
 
@@ -150,6 +153,11 @@ impl<T: Transport> Transport for FaultyTransport<T> {
             Fault::Protocol => Err(broken_protocol()),
             // Without a Location it fails at once. Following one could succeed.
             Fault::Redirect => Ok(synthetic_response(StatusCode::FOUND, None)),
+            // It is about the URLs of an origin, not about the file.
+            Fault::Robots if attempt.job.robots().is_some() => {
+                self.forward(attempt, wire, None).await
+            }
+            Fault::Robots => Err(disallowed()),
             Fault::Body(fault) => self.forward(attempt, wire, Some(fault)).await,
             Fault::Timeout => pending().await,
         }
@@ -166,6 +174,12 @@ fn expired_certificate() -> FetchError {
         rustls::Error::InvalidCertificate(expired),
         FailurePhase::Connect,
     )
+}
+
+fn disallowed() -> FetchError {
+    FetchError::Robots {
+        problem: RobotsProblem::Disallowed("/ (simulated)".to_owned()),
+    }
 }
 
 /// The error where no check would find a media type that is not expected.

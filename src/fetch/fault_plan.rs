@@ -47,6 +47,8 @@ pub enum Fault {
     Protocol,
     /// A redirect without a `Location`.
     Redirect,
+    /// The robots.txt of the origin disallows it.
+    Robots,
     /// The request is sent after this delay.
     Slow(Duration),
     /// A status, optionally with `Retry-After`.
@@ -68,7 +70,7 @@ pub enum BodyFault {
     ContentType,
 }
 
-const NAMES: [(&str, Fault); 15] = [
+const NAMES: [(&str, Fault); 16] = [
     ("dns", Fault::Dns),
     ("refused", Fault::Refused),
     ("unreachable", Fault::Unreachable),
@@ -81,6 +83,7 @@ const NAMES: [(&str, Fault); 15] = [
     ("truncated", Fault::Body(BodyFault::Truncated)),
     ("protocol", Fault::Protocol),
     ("redirect", Fault::Redirect),
+    ("robots", Fault::Robots),
     ("decode", Fault::Body(BodyFault::Decode)),
     ("content_type", Fault::Body(BodyFault::ContentType)),
     ("slow", Fault::Slow(DEFAULT_SLOW_DELAY)),

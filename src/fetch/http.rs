@@ -107,6 +107,9 @@ impl HttpTransport {
             let headers = request.headers_mut();
             headers.entry(header::CONNECTION).or_insert(close);
         }
+        if attempt.job.is_auxiliary() {
+            remove_conditions(request.headers_mut());
+        }
         add_conditions(request.headers_mut(), attempt);
         let own_body = attempt
             .job
@@ -449,6 +452,21 @@ fn request_identity_for_range(headers: &mut HeaderMap, own: &HeaderMap) {
     if own.contains_key(header::RANGE) {
         let plain = HeaderValue::from_static("identity");
         headers.insert(header::ACCEPT_ENCODING, plain);
+    }
+}
+
+/// Removes what the user set to get only a part of each body, or only a changed one: a file that the
+/// run itself needs has to come whole.
+fn remove_conditions(headers: &mut HeaderMap) {
+    for name in [
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+    ] {
+        headers.remove(name);
     }
 }
 

@@ -50,6 +50,7 @@ impl Truncation {
             | FetchError::Protocol { .. }
             | FetchError::Redirect { .. }
             | FetchError::Status { .. }
+            | FetchError::Robots { .. }
             | FetchError::Decode { .. }
             | FetchError::Checksum(_)
             | FetchError::ContentType(_)

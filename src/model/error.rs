@@ -196,6 +196,21 @@ pub enum RedirectProblem {
     Scheme(String),
 }
 
+/// What a site says against fetching a URL.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum RobotsProblem {
+    /// This pattern in the robots.txt of its origin disallows it.
+    #[error("disallowed by robots.txt: {0}")]
+    Disallowed(String),
+    /// The robots.txt of its origin could not be read, so that nothing there may be requested.
+    #[error("not requested, because robots.txt could not be read: {0}")]
+    Unread(#[source] Arc<FetchError>),
+    /// The response says so, in this header.
+    #[error("use reserved by the site: {0}")]
+    Reserved(String),
+}
+
 /// Why a URL was not fetched.
 ///
 /// The `Display` text is the whole message: what failed and why, down to the root cause, in
@@ -318,6 +333,12 @@ pub enum FetchError {
         /// Why.
         problem: RedirectProblem,
     },
+    /// The site does not want it fetched or kept.
+    #[error("{problem}")]
+    Robots {
+        /// What it says.
+        problem: RobotsProblem,
+    },
     /// A final status other than 2xx.
     #[error("{}{}", status_text(*status), note.as_ref().map(|note| format!("; {note}")).unwrap_or_default())]
     Status {
@@ -419,6 +440,7 @@ impl FetchError {
             Self::Truncated { .. } => ErrorKind::Truncated,
             Self::Protocol { .. } => ErrorKind::Protocol,
             Self::Redirect { .. } => ErrorKind::Redirect,
+            Self::Robots { .. } => ErrorKind::Robots,
             Self::Status { .. } => ErrorKind::Status,
             Self::Decode { .. } => ErrorKind::Decode,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
@@ -442,6 +464,7 @@ impl FetchError {
             Self::Dns { not_found, .. } => !not_found,
             Self::Proxy { is_final, .. } => !is_final,
             Self::HostGivenUp { error, .. } => error.is_transient(),
+            Self::Robots { problem } => matches!(problem, RobotsProblem::Unread(_)),
             Self::Status {
                 status,
                 retry_after,
@@ -472,6 +495,17 @@ impl FetchError {
         }
     }
 
+    /// Whether the site reserves the use of a response.
+    #[must_use]
+    pub(crate) fn is_reservation(&self) -> bool {
+        matches!(
+            self,
+            Self::Robots {
+                problem: RobotsProblem::Reserved(_)
+            }
+        )
+    }
+
     /// Returns what may help, if the cause tells.
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
@@ -498,6 +532,7 @@ impl FetchError {
             | Self::Stalled { .. }
             | Self::Truncated { .. }
             | Self::Redirect { .. }
+            | Self::Robots { .. }
             | Self::TooLarge { .. } => None,
         }
     }
@@ -551,6 +586,7 @@ impl FetchError {
             | ErrorKind::Truncated
             | ErrorKind::Protocol
             | ErrorKind::Redirect
+            | ErrorKind::Robots
             | ErrorKind::Status
             | ErrorKind::Decode
             | ErrorKind::TooLarge

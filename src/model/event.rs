@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{
     AttemptTrace, FetchError, InputPosition, Outcome, OutcomeName, RawLine, Record, RecordError,
-    SitemapReply,
+    RobotsBody, SitemapReply,
 };
 
 /// Initial capacity for a record as JSON; most records fit.
@@ -33,6 +33,8 @@ pub(crate) struct SettledJob {
     pub past: Option<Box<Record>>,
     /// If it is a sitemap: where it goes instead of the reporters.
     pub sitemap: Option<SitemapReply>,
+    /// If it is a robots.txt: its body.
+    pub robots: Option<RobotsBody>,
     /// The record as JSON, made on first use.
     json: OnceCell<Vec<u8>>,
 }
@@ -55,6 +57,7 @@ impl SettledJob {
             is_journaled: false,
             past: None,
             sitemap: None,
+            robots: None,
             json: OnceCell::new(),
         }
     }
@@ -69,6 +72,12 @@ impl SettledJob {
     #[must_use]
     pub(crate) fn of_sitemap(self, sitemap: Option<SitemapReply>) -> Self {
         Self { sitemap, ..self }
+    }
+
+    /// Sets its body, if it is a robots.txt.
+    #[must_use]
+    pub(crate) fn of_robots(self, robots: Option<RobotsBody>) -> Self {
+        Self { robots, ..self }
     }
 
     /// Turns a fetched sitemap that cannot be read into a failure.

@@ -35,6 +35,8 @@ pub enum GiveUpReason {
         /// The maximum of all waits of a job together.
         max: Duration,
     },
+    /// Without the robots.txt of the host, nothing else may be requested there.
+    RobotsUnread,
     /// Connections to the host fail.
     HostDown {
         /// How many have failed, one after the other.
@@ -92,6 +94,7 @@ impl GiveUpReason {
                 name(GiveUpOption::MaxWait),
                 format_duration(*max)
             ),
+            Self::RobotsUnread => "nothing is requested without its robots.txt".to_owned(),
             Self::HostDown { failures: 1 } => "host down: connection failed".to_owned(),
             Self::HostDown { failures } => {
                 format!("host down: {failures} consecutive connections failed")

@@ -2,14 +2,15 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use url::{Position, Url};
 
 use super::{
-    BodyHashes, Columns, ExpectedTypes, FetchError, InputPosition, RawLine, RelPath, SettledJob,
-    Sha256, Sha256Context, SitemapReply,
+    BodyHashes, Columns, ExpectedTypes, FetchError, InputPosition, ROBOTS_PATH, RawLine, RelPath,
+    RobotsBody, SettledJob, Sha256, Sha256Context, SitemapReply,
 };
 
 /// Estimated memory of a header beyond its name and value, in bytes: its slot in a map that may
@@ -103,6 +104,8 @@ pub(crate) struct LineOptions {
     pub columns: Option<Columns>,
     /// The reader that fetches this URL as a sitemap, to read the list from it.
     pub sitemap: Option<SitemapReply>,
+    /// Where the body goes if this is no line, but the robots.txt of an origin.
+    pub robots: Option<RobotsBody>,
 }
 
 impl fmt::Debug for LineOptions {
@@ -171,6 +174,39 @@ impl Job {
     #[must_use]
     pub(crate) fn sitemap(&self) -> Option<&SitemapReply> {
         self.options.as_ref()?.sitemap.as_ref()
+    }
+
+    /// Returns where the body goes if this is not a line but the robots.txt of an origin.
+    #[must_use]
+    pub(crate) fn robots(&self) -> Option<&RobotsBody> {
+        self.options.as_ref()?.robots.as_ref()
+    }
+
+    /// Whether it is no line of the list, but a file that the run itself needs.
+    #[must_use]
+    pub(crate) fn is_auxiliary(&self) -> bool {
+        self.sitemap().is_some() || self.robots().is_some()
+    }
+
+    /// Creates the job that fetches the robots.txt of an origin, to decide about a URL there; `None`
+    /// for a URL that has none.
+    #[must_use]
+    pub(crate) fn for_robots(url: &Url) -> Option<Self> {
+        let url = url.join(ROBOTS_PATH).ok()?;
+        Some(Self {
+            position: InputPosition {
+                number: 0,
+                input: Arc::from("robots.txt"),
+                line: 0,
+            },
+            url,
+            credentials: None,
+            raw: None,
+            options: Some(Box::new(LineOptions {
+                robots: Some(RobotsBody::default()),
+                ..LineOptions::default()
+            })),
+        })
     }
 
     /// Returns the user name in the URL, if there is one.

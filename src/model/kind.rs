@@ -52,6 +52,8 @@ kinds! {
     Protocol = "protocol",
     /// The redirect cannot be followed.
     Redirect = "redirect",
+    /// The site does not want it: robots.txt disallows the URL, or the response reserves its use.
+    Robots = "robots",
     /// A final status other than 2xx.
     Status = "status",
     /// The body cannot be decoded.

@@ -24,6 +24,7 @@ pub(crate) struct LiveStats {
     hosts: AtomicUsize,
     running: AtomicUsize,
     retries: AtomicU64,
+    robots_files: AtomicU64,
     bytes: AtomicU64,
     /// 0: none.
     limit_rate: AtomicU64,
@@ -110,6 +111,17 @@ const MAX_SLOW_REQUESTS: usize = 3;
 const MAX_HELD_HOSTS: usize = 10_000;
 
 impl LiveStats {
+    /// Counts an origin whose robots.txt was read, or cannot be.
+    pub(crate) fn count_robots_file(&self) {
+        self.robots_files.fetch_add(1, Relaxed);
+    }
+
+    /// Returns the number of origins whose robots.txt was asked for.
+    #[must_use]
+    pub(crate) fn robots_files(&self) -> u64 {
+        self.robots_files.load(Relaxed)
+    }
+
     /// Adds `jobs` entries read from the list.
     pub(crate) fn add_listed(&self, jobs: u64) {
         self.listed.fetch_add(jobs, Relaxed);

@@ -162,6 +162,16 @@ pub struct Record {
     /// is not called so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
+    /// `X-Robots-Tag` of the final response, several joined by `, `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x_robots_tag: Option<String>,
+    /// `Content-Usage` (IETF AIPREF drafts) of the final response, then that of robots.txt, joined by
+    /// `, `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_usage: Option<String>,
+    /// `TDM-Reservation` of the final response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tdm_reservation: Option<String>,
     /// When the job was settled: UTC, RFC 3339 with milliseconds.
     pub at: String,
     /// When the final attempt started, in ms since the start of the run.
@@ -231,6 +241,9 @@ impl Record {
             etag: None,
             last_modified: None,
             filename: None,
+            x_robots_tag: None,
+            content_usage: None,
+            tdm_reservation: None,
             at: String::new(),
             started_ms: None,
             ttfb_ms: None,
@@ -283,6 +296,9 @@ impl Record {
         object.text("etag", self.etag.as_deref())?;
         object.text("last_modified", self.last_modified.as_deref())?;
         object.text("filename", self.filename.as_deref())?;
+        object.text("x_robots_tag", self.x_robots_tag.as_deref())?;
+        object.text("content_usage", self.content_usage.as_deref())?;
+        object.text("tdm_reservation", self.tdm_reservation.as_deref())?;
         object.text("at", Some(&self.at))?;
         object.number("started_ms", self.started_ms);
         object.number("ttfb_ms", self.ttfb_ms);
@@ -453,6 +469,9 @@ mod tests {
             etag: text_if(15),
             last_modified: text_if(16),
             filename: text_if(27),
+            x_robots_tag: text_if(31),
+            content_usage: text_if(27),
+            tdm_reservation: text_if(15),
             at: text.to_owned(),
             started_ms: number_if(17),
             ttfb_ms: number_if(18),

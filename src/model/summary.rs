@@ -128,6 +128,8 @@ pub struct Summary {
     pub retries: u64,
     /// Jobs that met a simulated fault.
     pub simulated: u64,
+    /// Origins whose robots.txt was asked for.
+    pub robots_files: u64,
     /// Duration of the run.
     pub wall: Duration,
     /// Sum of the durations of all requests: the time they would have taken sequentially.
@@ -208,6 +210,7 @@ impl Summary {
             limit_rate: self.limit_rate,
             retries: self.retries,
             simulated: self.simulated,
+            robots_files: self.robots_files,
             wall_ms: ms(self.wall),
             sequential_ms: ms(self.sequential),
             end_reason: self.ended_by.map(EndReason::as_str),
@@ -273,6 +276,8 @@ struct SummaryJson<'a> {
     retries: u64,
     #[serde(skip_serializing_if = "is_zero")]
     simulated: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    robots_files: u64,
     wall_ms: u64,
     sequential_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -80,6 +80,12 @@ pub(super) enum RecordField {
     LastModified,
     /// The file name in `Content-Disposition`.
     Filename,
+    /// `X-Robots-Tag`.
+    XRobotsTag,
+    /// `Content-Usage`, of the response and of robots.txt.
+    ContentUsage,
+    /// `TDM-Reservation`.
+    TdmReservation,
     /// Whether the file was there already.
     Adopted,
     /// How the content changed since the last run.
@@ -115,7 +121,7 @@ pub(super) enum RecordField {
 }
 
 /// The CSV columns, in record order; newer ones are at the end.
-pub(super) const COLUMNS: [(&str, RecordField); 43] = [
+pub(super) const COLUMNS: [(&str, RecordField); 46] = [
     ("line", RecordField::Line),
     ("input", RecordField::Input),
     ("url", RecordField::Url),
@@ -160,6 +166,9 @@ pub(super) const COLUMNS: [(&str, RecordField); 43] = [
     ("request", RecordField::Request),
     ("body", RecordField::Body),
     ("body_base64", RecordField::BodyBase64),
+    ("x_robots_tag", RecordField::XRobotsTag),
+    ("content_usage", RecordField::ContentUsage),
+    ("tdm_reservation", RecordField::TdmReservation),
 ];
 
 /// Further names for templates, including those that curl's `-w` has for the same values.
@@ -237,6 +246,9 @@ impl RecordField {
             Self::Etag => text(&record.etag),
             Self::LastModified => text(&record.last_modified),
             Self::Filename => text(&record.filename),
+            Self::XRobotsTag => text(&record.x_robots_tag),
+            Self::ContentUsage => text(&record.content_usage),
+            Self::TdmReservation => text(&record.tdm_reservation),
             Self::Adopted => flag(record.adopted).into(),
             Self::Change => record.change.map_or("", |change| change.as_str()).into(),
             Self::Request => text(&record.request),

@@ -69,6 +69,9 @@ pub fn render(summary: &Summary, end_text: fn(EndReason) -> String) -> String {
         };
         let _ = write!(text, ", {} {noun}", count(summary.retries));
     }
+    if summary.robots_files > 0 {
+        let _ = write!(text, ", {} robots.txt", count(summary.robots_files));
+    }
     if summary.simulated > 0 {
         let _ = write!(
             text,

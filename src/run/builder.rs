@@ -15,8 +15,8 @@ use crate::fetch::{
     AddressFamily, ClientCertificate, FaultPlan, HttpVersion, LocalEnd, Netrc, Proxy, ResolveRule,
     TransportError,
 };
-use crate::model::{Credentials, ExpectedTypes, HashAlgorithm, MaxFailures};
-use crate::schedule::{PerHostLimit, RetryRules};
+use crate::model::{Credentials, ExpectedTypes, HashAlgorithm, MaxFailures, UsageSignal};
+use crate::schedule::{PerHostLimit, RetryRules, RobotsOptions};
 
 /// A [`Fetcher`] cannot be made of these options.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +83,42 @@ impl FetcherBuilder {
     /// Shortest time between the starts of two requests to one host. Default: none.
     pub fn host_interval(mut self, interval: Duration) -> Self {
         self.options.schedule.host_interval = interval;
+        self
+    }
+
+    /// Obeys the robots.txt of each origin (RFC 9309), with the default product token and bound. What
+    /// it disallows fails as [`FetchError::Robots`]. Default: it is not read.
+    ///
+    /// [`FetchError::Robots`]: crate::FetchError::Robots
+    pub fn robots(mut self) -> Self {
+        self.options.schedule.robots.get_or_insert_default();
+        self
+    }
+
+    /// Obeys robots.txt as this crawler: the product token whose groups apply, and that
+    /// `X-Robots-Tag` may name. Default: `fetchall`.
+    pub fn robots_agent(mut self, name: &str) -> Self {
+        match RobotsOptions::parse_agent(name) {
+            Ok(agent) => {
+                self.options.engine.robots_agent.clone_from(&agent);
+                self.options.schedule.robots.get_or_insert_default().agent = agent;
+            }
+            Err(expected) => self.reject("robots_agent", &expected),
+        }
+        self
+    }
+
+    /// Obeys robots.txt with this longest `Crawl-delay`; a longer one counts as this. Default: 30 s.
+    pub fn crawl_delay_max(mut self, delay: Duration) -> Self {
+        let robots = self.options.schedule.robots.get_or_insert_default();
+        robots.crawl_delay_max = delay;
+        self
+    }
+
+    /// Fails responses in which the site says one of these things against the use of its content.
+    /// Default: none.
+    pub fn respect(mut self, signals: impl IntoIterator<Item = UsageSignal>) -> Self {
+        self.options.engine.respect.extend(signals);
         self
     }
 

@@ -142,6 +142,7 @@ fn complete(
     summary.left = summary.input.saturating_sub(summary.settled());
     summary.retries = live.retries();
     summary.limit_rate = live.limit_rate();
+    summary.robots_files = live.robots_files();
     let end = now();
     summary.wall = end.saturating_duration_since(clock.started());
     summary.at = Some(clock.rfc3339(clock.started()));

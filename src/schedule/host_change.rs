@@ -40,6 +40,8 @@ pub(super) enum HostChange {
     },
     /// The pace changed, in requests per second; `None`: no longer paced.
     Pace(Option<f64>),
+    /// The host asks for this time between two requests.
+    CrawlDelay(Duration),
     /// The host is on hold: nothing is sent to it for this long.
     Held(Duration),
     /// The circuit opened, or a probe failed.
@@ -66,6 +68,13 @@ impl fmt::Display for HostChange {
             }
             Self::Pace(Some(pace)) => write!(f, "paced to {pace:.1} requests/s"),
             Self::Pace(None) => f.write_str("pacing off"),
+            Self::CrawlDelay(delay) => {
+                write!(
+                    f,
+                    "crawl delay: {} between requests",
+                    format_duration(*delay)
+                )
+            }
             Self::Held(wait) => write!(f, "on hold for {}", format_duration(rounded(*wait))),
             Self::CircuitOpen { failures, probe_in } => write!(
                 f,

@@ -52,6 +52,15 @@ pub struct HostLimit {
 }
 
 impl HostPolicy {
+    /// Returns the settings with at least this time between two starts.
+    #[must_use]
+    pub(super) fn with_min_interval(self, interval: Duration) -> Self {
+        Self {
+            host_interval: self.host_interval.max(interval),
+            ..self
+        }
+    }
+
     /// Returns the settings of a host with limits of its own.
     #[must_use]
     pub(super) fn with_limit(mut self, limit: &HostLimit) -> Self {
@@ -232,6 +241,11 @@ impl HostControl {
             accepted: self.accepted,
             epoch: self.limit.epoch(),
         }
+    }
+
+    /// Sets the minimum time between two starts, from the next one on.
+    pub(super) fn set_interval(&mut self, interval: Duration) {
+        self.interval.set(interval, Duration::ZERO);
     }
 
     /// Records that a connection succeeded.

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use crate::model::{Attempt, Feedback, HostKey, HostVerdict};
 
-use super::Scheduler;
 use super::host_control::StartSnapshot;
-use super::queue::{FairQueue, Ticket};
+use super::queue::Ticket;
+use super::{Scheduler, SchedulerState};
 
 /// The right to run one attempt. Dropping a lease (panic, abort) releases its slot; the job counts
 /// as left.
@@ -88,18 +88,19 @@ impl Lease {
     /// Releases the slot and parks the attempt until `until`. It is then queued ahead of the new
     /// attempts at its host, which need not be the host that it failed at.
     pub(crate) fn park(mut self, attempt: Box<Attempt>, until: Instant, feedback: &Feedback) {
-        self.give_back(feedback, attempt.heap_bytes(), |queue, _| {
-            let host = queue.intern_host(HostKey::key_str(attempt.url()));
-            queue.park(host, attempt, until);
+        self.give_back(feedback, attempt.heap_bytes(), |state, _| {
+            let host = state.queue.intern_host(HostKey::key_str(attempt.url()));
+            state.queue.park(host, attempt, until);
         });
     }
 
     /// Releases the slot and queues the attempt ahead of the new ones at its host, which need not
     /// be the host that it came from.
     pub(crate) fn requeue(mut self, attempt: Box<Attempt>, feedback: &Feedback) {
-        self.give_back(feedback, attempt.heap_bytes(), |queue, now| {
-            let host = queue.intern_host(HostKey::key_str(attempt.url()));
-            queue.push_returned(host, attempt, now);
+        let scheduler = Arc::clone(&self.scheduler);
+        let permission = scheduler.permission(&attempt);
+        self.give_back(feedback, attempt.heap_bytes(), |state, now| {
+            scheduler.admit(state, attempt, true, permission, now);
         });
     }
 
@@ -114,7 +115,7 @@ impl Lease {
         &mut self,
         feedback: &Feedback,
         weight: usize,
-        change: impl FnOnce(&mut FairQueue<Box<Attempt>>, Instant),
+        change: impl FnOnce(&mut SchedulerState, Instant),
     ) {
         let Some(ticket) = self.ticket.take() else {
             return;
@@ -127,7 +128,7 @@ impl Lease {
             if is_uncounted {
                 state.queue.resume_counting();
             }
-            change(&mut state.queue, now);
+            change(state, now);
             state.queue.release(&ticket, feedback, now);
         });
     }

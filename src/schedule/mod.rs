@@ -21,6 +21,7 @@ mod ratelimit;
 mod retry;
 mod retry_after;
 mod retry_on;
+mod robots;
 mod spacing;
 mod tally;
 mod throttle_trial;
@@ -31,15 +32,21 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::Method;
 use tokio::sync::{Notify, mpsc, watch};
+use url::Url;
 
-use crate::model::{Attempt, FetchError, HostKey, LiveStats, Straggler, deadline_after, now};
+use crate::model::{
+    Attempt, Feedback, FetchError, HostKey, HostVerdict, Job, LiveStats, Outcome, ROBOTS_PATH,
+    RobotsBody, Straggler, deadline_after, now,
+};
 
 use circuit_breaker::ProbePolicy;
 use host_change::HostChange;
 use host_control::HostPolicy;
 pub use host_control::{HostLimit, HostLimits};
-use queue::{FairQueue, QueueLimits, Turn};
+use queue::{FairQueue, GatedItem, QueueLimits, Ticket, Turn};
+use robots::{Permission, RobotsRegistry, SiteRules};
 
 pub(crate) use bandwidth::{Bandwidth, BodyPace};
 pub(crate) use host_control::StartSnapshot;
@@ -50,6 +57,7 @@ pub use retry::RetryPolicy;
 pub(crate) use retry::{FailureContext, RetryDecision};
 pub(crate) use retry_after::retry_after;
 pub use retry_on::RetryRules;
+pub use robots::RobotsOptions;
 
 /// Limits of the scheduler.
 #[derive(Debug, Clone)]
@@ -66,6 +74,8 @@ pub struct ScheduleOptions {
     pub limit_rate: Option<u64>,
     /// The same for each host.
     pub host_limit_rate: Option<u64>,
+    /// Whether and how robots.txt is obeyed; `None`: it is not read.
+    pub robots: Option<RobotsOptions>,
     /// Maximum jobs in memory, running and parked ones included. 32,768 by default. A large
     /// look-ahead finds work on other hosts when one is slow. A job takes 0.3 KiB, or 1.3 KiB if
     /// each is for another host.
@@ -81,6 +91,7 @@ impl Default for ScheduleOptions {
             rate: None,
             limit_rate: None,
             host_limit_rate: None,
+            robots: None,
             look_ahead: NonZeroUsize::MIN.saturating_add(32_767),
         }
     }
@@ -89,6 +100,9 @@ impl Default for ScheduleOptions {
 /// Maximum bytes of URLs, bodies and headers in the look-ahead. Only lists with long lines reach
 /// it.
 const MAX_AHEAD_BYTES: usize = 32 << 20;
+
+/// Number of attempts that are compared with new rules at a time.
+const MAX_REVIEWED: usize = 256;
 
 /// The scheduler has stopped and did not take the attempt.
 #[derive(Debug)]
@@ -131,6 +145,8 @@ pub(crate) enum Dispatch {
 pub(crate) struct Scheduler {
     state: Mutex<SchedulerState>,
     live: Arc<LiveStats>,
+    /// What the origins allow, if the run obeys that.
+    robots: Option<RobotsRegistry>,
     look_ahead: usize,
     /// For each thread: notified when something becomes runnable there, or nothing more will.
     work: Vec<Notify>,
@@ -172,7 +188,8 @@ impl Scheduler {
                 queue: FairQueue::new(rules, start_interval(options.rate))
                     .with_limits(Arc::clone(&options.hosts))
                     .with_threads(threads.count, threads.most_per_thread)
-                    .with_spare(threads.spare),
+                    .with_spare(threads.spare)
+                    .with_exempt(|attempt| is_exempt(attempt)),
                 weight: 0,
                 stopped: false,
                 feed_waits: false,
@@ -180,6 +197,7 @@ impl Scheduler {
                 timer: None,
             }),
             live,
+            robots: options.robots.clone().map(RobotsRegistry::new),
             look_ahead: options.look_ahead.get(),
             work: (0..threads.count).map(|_| Notify::new()).collect(),
             room: Notify::new(),
@@ -304,6 +322,7 @@ impl Scheduler {
     /// # Errors
     /// [`SchedulerStopped`] after [`stop`](Self::stop).
     pub(crate) async fn push(&self, attempt: Box<Attempt>) -> Result<(), SchedulerStopped> {
+        let mut permission = Some(self.permission(&attempt));
         let mut attempt = Some(attempt);
         loop {
             let room = self.room.notified();
@@ -312,8 +331,8 @@ impl Scheduler {
                 let is_pushed = !state.feed_waits && !state.stopped;
                 if let Some(attempt) = attempt.take_if(|_| is_pushed) {
                     state.weight += attempt.heap_bytes();
-                    let host = state.queue.intern_host(HostKey::key_str(attempt.url()));
-                    state.queue.push(host, attempt, now);
+                    let permission = permission.take().unwrap_or(Permission::Unknown);
+                    self.admit(state, attempt, false, permission, now);
                 }
                 state.stopped
             });
@@ -325,8 +344,113 @@ impl Scheduler {
         }
     }
 
+    /// Queues an attempt that was handed out as [`Dispatch::Fail`], ahead of the new attempts at its
+    /// host, which is another one now.
+    pub(crate) fn requeue(&self, attempt: Box<Attempt>) {
+        let permission = self.permission(&attempt);
+        self.update(|state, now| {
+            state.weight += attempt.heap_bytes();
+            self.admit(state, attempt, true, permission, now);
+        });
+    }
+
+    /// Decides whether the origin of an attempt allows it.
+    fn permission(&self, attempt: &Attempt) -> Permission {
+        match &self.robots {
+            Some(robots) if !is_exempt(attempt) => robots.permission(attempt.url()),
+            _ => Permission::Granted(None),
+        }
+    }
+
+    /// Puts an attempt where it belongs: into the queue of its host, or among those that fail. If the
+    /// rules of its origin are not known, the gate of its host is closed until they are, and a job that
+    /// fetches them is queued.
+    fn admit(
+        &self,
+        state: &mut SchedulerState,
+        attempt: Box<Attempt>,
+        is_returned: bool,
+        permission: Permission,
+        now: Instant,
+    ) {
+        // They may have become known since.
+        let permission = match permission {
+            Permission::Unknown => self.permission(&attempt),
+            decided => decided,
+        };
+        let robots = match permission {
+            Permission::Denied(error) => return state.queue.deny(attempt, error),
+            Permission::Unknown => Job::for_robots(attempt.url()),
+            Permission::Granted(_) => None,
+        };
+        let queue = &mut state.queue;
+        let host = queue.intern_host(HostKey::key_str(attempt.url()));
+        if let Permission::Granted(Some(rules)) = permission {
+            queue.set_host_rules(host, rules);
+        }
+        if let Some(robots) = robots
+            && queue.close_gate(host)
+        {
+            let robots = Box::new(Attempt::new(robots, Method::GET, false));
+            state.weight += robots.heap_bytes();
+            queue.push(host, robots, now);
+        }
+        match is_returned {
+            true => queue.push_returned(host, attempt, now),
+            false => queue.push(host, attempt, now),
+        }
+    }
+
+    /// Takes in the robots.txt of an origin, at `url`, and lets those of its URLs run that it allows.
+    pub(crate) fn learn_rules(&self, url: &str, body: &RobotsBody, outcome: &Outcome) {
+        let Some(robots) = &self.robots else {
+            return;
+        };
+        let origin = url.strip_suffix(ROBOTS_PATH).unwrap_or(url);
+        let rules = SiteRules::read(body, outcome, robots.agent());
+        self.live.count_robots_file();
+        let mut allowed = Vec::new();
+        loop {
+            let gated = self.update(|state, now| {
+                let gated = state.queue.take_gated(origin, MAX_REVIEWED);
+                if gated.is_empty() {
+                    let host = robots.insert(origin, rules.clone());
+                    let allowed = std::mem::take(&mut allowed);
+                    state.queue.open_gate(origin, host, allowed, now);
+                }
+                gated
+            });
+            if gated.is_empty() || self.lock().stopped {
+                return;
+            }
+            // Matched without the lock: there may be many URLs, and hostile patterns.
+            let judge = |gated: GatedItem<Box<Attempt>>| match rules.denial(gated.item.url()) {
+                Some(error) => Err((gated, error)),
+                None => Ok(gated),
+            };
+            let mut denied = Vec::new();
+            for judged in gated.into_iter().map(judge) {
+                match judged {
+                    Ok(gated) => allowed.push(gated),
+                    Err(gated) => denied.push(gated),
+                }
+            }
+            self.update(|state, _| {
+                for (gated, error) in denied {
+                    state.queue.deny_gated(gated, error);
+                }
+            });
+        }
+    }
+
+    /// Returns what the robots.txt of its origin says about the use of a URL, as far as known.
+    #[must_use]
+    pub(crate) fn content_usage(&self, url: &Url) -> Option<String> {
+        self.robots.as_ref()?.content_usage(url)
+    }
+
     /// Parks an attempt that was handed out as [`Dispatch::Fail`] until `until`. It is then
-    /// queued ahead of the new attempts at its host.
+    /// queued ahead of the new attempts at its host. Its URL was let through before.
     pub(crate) fn park(&self, attempt: Box<Attempt>, until: Instant) {
         self.update(|state, _| {
             state.weight += attempt.heap_bytes();
@@ -356,6 +480,10 @@ impl Scheduler {
             // Created before the check, so that a notification in between is not lost.
             let work = work.notified();
             match self.update(|state, now| state.next(thread, now))? {
+                Turn::Run(ticket, attempt) if self.has_expired_rules(&ticket, &attempt) => {
+                    self.ask_again(&ticket, attempt);
+                    continue;
+                }
                 Turn::Run(ticket, attempt) => {
                     return Some(Dispatch::Run(Lease::new(self, ticket, attempt)));
                 }
@@ -368,6 +496,21 @@ impl Scheduler {
             }
             work.await;
         }
+    }
+
+    /// Whether the rules that let an attempt through no longer count.
+    fn has_expired_rules(&self, ticket: &Ticket, attempt: &Attempt) -> bool {
+        let is_obeyed = self.robots.is_some() && !is_exempt(attempt);
+        is_obeyed && self.lock().queue.has_expired_rules(ticket.host, now())
+    }
+
+    /// Gives a turn back, and decides anew about the attempt.
+    fn ask_again(&self, ticket: &Ticket, attempt: Box<Attempt>) {
+        self.update(|state, now| {
+            let feedback = Feedback::from_verdict(HostVerdict::Inconclusive);
+            self.admit(state, attempt, true, Permission::Unknown, now);
+            state.queue.release(ticket, &feedback, now);
+        });
     }
 
     /// Returns parked attempts and waiting hosts to the queue when they are due. Never ends. One
@@ -457,6 +600,11 @@ fn rules(options: &ScheduleOptions, retry: &RetryPolicy, total: NonZeroUsize) ->
     }
 }
 
+/// Whether an attempt needs no permission: it fetches a robots.txt, for the run or for the list.
+fn is_exempt(attempt: &Attempt) -> bool {
+    attempt.job.robots().is_some() || attempt.url().path() == ROBOTS_PATH
+}
+
 fn stragglers(queue: &FairQueue<Box<Attempt>>, now: Instant) -> Vec<Straggler> {
     let waiting = queue.waiting(now).map(|(attempt, phase)| Straggler {
         url: attempt.url().as_str().to_owned(),
@@ -473,7 +621,7 @@ fn publish_holds(live: &LiveStats, changes: &[(HostKey, HostChange)], now: Insta
                 live.hold_host(host, deadline_after(now, *wait));
             }
             HostChange::CircuitClosed | HostChange::GivenUp => live.release_host(host),
-            HostChange::Limit { .. } | HostChange::Pace(_) => {}
+            HostChange::Limit { .. } | HostChange::Pace(_) | HostChange::CrawlDelay(_) => {}
         }
     }
 }
@@ -490,7 +638,6 @@ mod simulation;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Feedback, HostVerdict, Job};
     use std::time::Duration;
 
     fn attempt(url: &str) -> Box<Attempt> {

@@ -1,5 +1,6 @@
 //! The queues of all hosts, and the decision which host is next. Pure: the clock is passed in.
 
+mod gate;
 mod host;
 mod rings;
 
@@ -17,6 +18,7 @@ use super::spacing::Spacing;
 use super::timers::Timers;
 use super::tuning::pace::MAX_CATCH_UP;
 
+pub(super) use gate::GatedItem;
 #[cfg(doc)]
 use host::TURN_QUANTUM_US;
 use host::{HostEntry, HostPlacement};
@@ -112,6 +114,12 @@ pub(super) struct FairQueue<T> {
     sequence: u64,
     /// Hosts whose items fail.
     failing: VecDeque<usize>,
+    /// Items that fail, because their host does not allow them.
+    denied: VecDeque<(T, FetchError)>,
+    /// Which items a closed gate lets through.
+    is_exempt: fn(&T) -> bool,
+    /// Items taken out to see whether their host allows them.
+    in_review: usize,
     timers: Timers<T>,
     queued: usize,
     parked: usize,
@@ -143,6 +151,9 @@ impl<T> FairQueue<T> {
             clock: 0,
             sequence: 0,
             failing: VecDeque::new(),
+            denied: VecDeque::new(),
+            is_exempt: |_| false,
+            in_review: 0,
             timers: Timers::default(),
             queued: 0,
             parked: 0,
@@ -209,7 +220,7 @@ impl<T> FairQueue<T> {
     /// Returns the number of items: queued, parked or running.
     #[must_use]
     pub(super) fn len(&self) -> usize {
-        self.queued + self.parked + self.running
+        self.queued + self.parked + self.running + self.in_review
     }
 
     /// Whether the queue has no items.
@@ -246,12 +257,10 @@ impl<T> FairQueue<T> {
     pub(super) fn waiting(&self, now: Instant) -> impl Iterator<Item = (&T, StragglerPhase)> {
         let hosts = self.hosts.iter().flatten();
         let queued = hosts.flat_map(move |host| {
-            let until = host
-                .control
-                .as_ref()
-                .and_then(|host| host.earliest_start(now));
+            let control = host.control.as_ref();
+            let until = control.and_then(|host| host.earliest_start(now));
             let phase = until.map_or(StragglerPhase::Queued, StragglerPhase::HostWaits);
-            let items = host.returned.iter().chain(&host.fresh);
+            let items = host.exempt.iter().chain(&host.returned).chain(&host.fresh);
             items.map(move |item| (item, phase))
         });
         let parked = self.timers.items();
@@ -267,7 +276,8 @@ impl<T> FairQueue<T> {
         let can_run = self.has_slot() && self.rate_wait(now).is_none();
         let next = can_run.then(|| self.rings.next_thread(self.rules.total.get()));
         // Any thread can fail an item.
-        next.flatten().or((!self.failing.is_empty()).then_some(0))
+        let may_fail = !self.failing.is_empty() || !self.denied.is_empty();
+        next.flatten().or(may_fail.then_some(0))
     }
 
     fn has_slot(&self) -> bool {
@@ -326,12 +336,14 @@ impl<T> FairQueue<T> {
 
     /// Returns the settings of a host.
     fn rules_of(&self, id: usize) -> HostPolicy {
-        if self.limits.is_empty() {
-            return self.rules;
-        }
         let host = self.hosts.get(id).and_then(Option::as_ref);
-        let limit = host.and_then(|host| self.limits.get(host.key.host_name()));
-        limit.map_or(self.rules, |limit| self.rules.with_limit(limit))
+        let limits = Some(&self.limits).filter(|limits| !limits.is_empty());
+        let limit = host.and_then(|host| limits?.get(host.key.host_name()));
+        let policy = limit.map_or(self.rules, |limit| self.rules.with_limit(limit));
+        match host.and_then(|host| host.rules) {
+            Some(rules) => policy.with_min_interval(rules.interval),
+            None => policy,
+        }
     }
 
     fn host_mut(&mut self, id: usize) -> Option<&mut HostEntry<T>> {
@@ -340,8 +352,12 @@ impl<T> FairQueue<T> {
 
     /// Queues a new item behind those of its host.
     pub(super) fn push(&mut self, host: HostId, item: T, now: Instant) {
+        let is_exempt = (self.is_exempt)(&item);
         if let Some(slot) = self.host_mut(host.0) {
-            slot.fresh.push_back(item);
+            match is_exempt {
+                true => slot.exempt.push_back(item),
+                false => slot.fresh.push_back(item),
+            }
             self.queued += 1;
         }
         self.reschedule_host(host.0, now);
@@ -349,11 +365,19 @@ impl<T> FairQueue<T> {
 
     /// Queues an item that ran before, ahead of the new items of its host.
     pub(super) fn push_returned(&mut self, host: HostId, item: T, now: Instant) {
-        if let Some(slot) = self.host_mut(host.0) {
-            slot.returned.push_back(item);
-            self.queued += 1;
-        }
+        self.queued += 1;
+        self.return_item(host.0, item);
         self.reschedule_host(host.0, now);
+    }
+
+    fn return_item(&mut self, id: usize, item: T) {
+        let is_exempt = (self.is_exempt)(&item);
+        if let Some(host) = self.host_mut(id) {
+            match is_exempt {
+                true => host.exempt.push_back(item),
+                false => host.returned.push_back(item),
+            }
+        }
     }
 
     /// Parks an item until `until`. This does not free its slot; `release` does.
@@ -455,20 +479,22 @@ impl<T> FairQueue<T> {
         self.queued += items.len();
         if let Some(host) = self.host_mut(id) {
             host.timers -= items.len();
-            host.returned.extend(items);
         }
+        items
+            .into_iter()
+            .for_each(|item| self.return_item(id, item));
     }
 
     /// Queues parked items that are due, and reconsiders hosts whose wait is over.
     pub(super) fn unpark_due(&mut self, now: Instant) {
         while let Some((id, item)) = self.timers.take_due(now) {
-            if item.is_some() {
+            if let Some(item) = item {
                 self.parked -= 1;
                 self.queued += 1;
+                self.return_item(id, item);
             }
             if let Some(host) = self.host_mut(id) {
                 host.timers -= 1;
-                host.returned.extend(item);
                 host.wake = host.wake.filter(|wake| *wake > now);
             }
             self.reschedule_host(id, now);
@@ -531,6 +557,10 @@ impl<T> FairQueue<T> {
     }
 
     fn next_failing(&mut self, now: Instant) -> Option<(T, FetchError)> {
+        if let Some(denied) = self.denied.pop_front() {
+            self.queued -= 1;
+            return Some(denied);
+        }
         while let Some(id) = self.failing.pop_front() {
             let Some(host) = self.host_mut(id) else {
                 continue;

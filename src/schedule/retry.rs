@@ -276,7 +276,7 @@ fn scaled(duration: Duration, factor: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cause, RedirectProblem, TimeLimit};
+    use crate::model::{Cause, RedirectProblem, RobotsProblem, TimeLimit};
     use http::StatusCode;
     use proptest::prelude::*;
 
@@ -464,6 +464,13 @@ mod tests {
                 false,
             ),
             (FetchError::Checksum(cause()), true, false),
+            (
+                FetchError::Robots {
+                    problem: RobotsProblem::Disallowed("/".into()),
+                },
+                false,
+                false,
+            ),
             (FetchError::ContentType(cause()), false, false),
             (FetchError::Denied(cause()), false, false),
             (FetchError::Conflict(cause()), false, false),

@@ -7,11 +7,12 @@ use std::str::FromStr;
 use crate::model::{ErrorKind, FetchError, SpecError, similar_name};
 
 /// Kinds that are never retried, and why.
-const NOT_RETRYABLE: [(ErrorKind, &str); 4] = [
+const NOT_RETRYABLE: [(ErrorKind, &str); 5] = [
     (
         ErrorKind::InvalidUrl,
         "nothing is sent for an invalid input line",
     ),
+    (ErrorKind::Robots, "the site would say the same again"),
     (ErrorKind::Denied, "it would be denied again"),
     (ErrorKind::Conflict, "the other line keeps the file"),
     (

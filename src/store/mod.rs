@@ -10,6 +10,7 @@ mod pack_format;
 mod pack_store;
 #[cfg(feature = "cli")]
 mod part_files;
+mod robots;
 mod save_error;
 mod sitemap;
 mod tar;
@@ -47,6 +48,7 @@ pub(crate) use pack_store::{
 pub use part_files::PartsError;
 #[cfg(feature = "cli")]
 pub(crate) use part_files::{PartFiles, PartSize};
+pub(crate) use robots::RobotsWriter;
 pub(crate) use sitemap::SitemapWriter;
 pub(crate) use warc::KnownEnd;
 pub use warc::PackError;

@@ -54,7 +54,7 @@ fn what_rehearses_a_kind_gives_that_kind() {
         assert_eq!(done.failure().0, *kind);
         rehearsed += 1;
     }
-    assert_eq!(rehearsed, 15);
+    assert_eq!(rehearsed, 16);
     let drill = |page: &str| explain(page).contains("\nRehearse: ");
     assert!(ErrorKind::ALL.iter().all(|kind| drill(kind.as_str())));
 }

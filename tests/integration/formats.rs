@@ -268,7 +268,7 @@ fn a_body_can_be_in_a_template_or_a_table() {
     assert_eq!(done.expect_exit(0).stdout, "a,\\n=b|\n");
     let done = Run::new().text().args(["--body", "--csv", &url]);
     let done = done.expect_exit(0);
-    assert!(done.stdout.ends_with(",\"a,\\n=b\",\n"), "{}", done.stdout);
+    assert!(done.stdout.contains(",\"a,\\n=b\","), "{}", done.stdout);
 }
 
 #[test]

@@ -99,6 +99,8 @@ mod results;
 mod resume;
 /// Retries and `Retry-After`.
 mod retry;
+/// `--robots` and `--respect`: what sites want.
+mod robots;
 /// `-o`, and running the same command again.
 mod saving;
 /// `--shard`: runs that share a list.

@@ -41,6 +41,7 @@ fn every_kind_comes_out_as_the_real_one_would() {
         ("truncated", ErrorKind::Truncated, 2),
         ("protocol", ErrorKind::Protocol, 1),
         ("redirect", ErrorKind::Redirect, 1),
+        ("robots", ErrorKind::Robots, 1),
         ("decode", ErrorKind::Decode, 1),
         ("content_type", ErrorKind::ContentType, 1),
         ("500", ErrorKind::Status, 2),

@@ -340,3 +340,23 @@ async fn a_file_with_the_name_of_a_sitemap_stays_that_of_its_url() {
     assert_eq!(read.record().url, at("/1"));
     assert_eq!(list().skipped(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_run_wants_of_bodies_is_not_wanted_of_a_sitemap() {
+    let server = MockServer::start().await;
+    let image = format!("{}/image", server.uri());
+    let image_page = page("PNG").insert_header("content-type", "image/png");
+    get("/image").respond_with(image_page).mount(&server).await;
+    let list =
+        page(sitemap(std::slice::from_ref(&image))).insert_header("content-type", "text/xml");
+    let whole = get("/s.xml")
+        .and(Without("range"))
+        .and(Without("if-none-match"));
+    whole.respond_with(list).expect(1).mount(&server).await;
+    let run = fetch([format!("{}/s.xml", server.uri())]).args([
+        "--expect-type=image/*",
+        "-HRange: bytes=0-9",
+        "-HIf-None-Match: \"a\"",
+    ]);
+    assert_eq!(go(run, 0).record().url, image);
+}

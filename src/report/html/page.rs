@@ -210,6 +210,7 @@ fn cards(summary: &Summary) -> Vec<Card> {
     cards.extend(some("left", summary.left, "bad"));
     cards.extend(some("retries", summary.retries, ""));
     cards.extend(some("simulated failures", summary.simulated, ""));
+    cards.extend(some("robots.txt", summary.robots_files, ""));
     cards.push(card("duration", duration(summary.wall), ""));
     cards.push(card("URLs/s", decimal(rate), ""));
     cards.push(card("body data", ByteSize(summary.bytes).to_string(), ""));

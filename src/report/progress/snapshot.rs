@@ -29,6 +29,8 @@ pub(super) struct Snapshot {
     pub in_flight: u64,
     /// Parked attempts, mostly retries in backoff.
     pub waiting: u64,
+    /// Origins whose robots.txt was asked for.
+    pub robots_files: u64,
     /// Jobs failed.
     pub failed: u64,
     /// Text of the failures by kind.
@@ -58,6 +60,7 @@ impl Snapshot {
             exact: live.has_list_ended(),
             in_flight: live.in_flight(),
             waiting: live.parked(),
+            robots_files: live.robots_files(),
             failed: live.failed(),
             failures: kinds(live.failures()),
             hosts: held_hosts_text(live, now),
@@ -99,6 +102,9 @@ impl Snapshot {
         parts.push(format!("{} in flight", count(self.in_flight)));
         if self.waiting > 0 {
             parts.push(format!("{} waiting to retry", count(self.waiting)));
+        }
+        if self.robots_files > 0 {
+            parts.push(format!("{} robots.txt", count(self.robots_files)));
         }
         if self.failed > 0 {
             parts.push(format!("{} failed: {}", count(self.failed), self.failures));

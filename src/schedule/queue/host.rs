@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::model::{HostKey, HostVerdict};
 use crate::schedule::host_control::{Admission, HostControl};
+use crate::schedule::robots::HostRules;
 
 /// Slot time, in microseconds, within which hosts count as equal. Among equal hosts those with an
 /// idle connection go first. So with fast requests a host gets several in a row, and thousands of
@@ -38,6 +39,12 @@ pub(super) struct HostEntry<T> {
     pub returned: VecDeque<T>,
     /// New items.
     pub fresh: VecDeque<T>,
+    /// Items that may run while the gate is closed; they go before all others.
+    pub exempt: VecDeque<T>,
+    /// Whether the other items wait until it is known what the host allows.
+    pub is_gated: bool,
+    /// What the host says about all its items.
+    pub rules: Option<HostRules>,
     /// Whether the last item was a returned one.
     pub fresh_next: bool,
     pub running: usize,
@@ -79,6 +86,9 @@ impl<T> HostEntry<T> {
             key,
             returned: VecDeque::new(),
             fresh: VecDeque::new(),
+            exempt: VecDeque::new(),
+            is_gated: false,
+            rules: None,
             fresh_next: false,
             running: 0,
             turn_number: 0,
@@ -95,11 +105,22 @@ impl<T> HostEntry<T> {
         }
     }
 
+    /// Returns the number of queued items that may run as far as the gate is concerned.
     pub(super) fn queued(&self) -> usize {
-        self.returned.len() + self.fresh.len()
+        match self.is_gated {
+            true => self.exempt.len(),
+            false => self.all_queued(),
+        }
+    }
+
+    fn all_queued(&self) -> usize {
+        self.exempt.len() + self.returned.len() + self.fresh.len()
     }
 
     pub(super) fn pop(&mut self) -> Option<T> {
+        if self.is_gated || !self.exempt.is_empty() {
+            return self.exempt.pop_front();
+        }
         self.fresh_next = match (self.returned.is_empty(), self.fresh.is_empty()) {
             (false, false) => !self.fresh_next,
             (is_empty, _) => !is_empty,
@@ -157,6 +178,6 @@ impl<T> HostEntry<T> {
 
     /// Whether it has no queued or running items. Items may be parked.
     pub(super) fn is_unused(&self) -> bool {
-        self.running == 0 && self.place == HostPlacement::Nowhere && self.queued() == 0
+        self.running == 0 && self.place == HostPlacement::Nowhere && self.all_queued() == 0
     }
 }

@@ -37,7 +37,7 @@ fn limits(per_host: usize, auto: bool, total: usize, others: HostPolicy) -> Host
     rules
 }
 
-fn queue<T>(per_host: usize) -> FairQueue<T> {
+pub(super) fn queue<T>(per_host: usize) -> FairQueue<T> {
     FairQueue::new(rules(per_host, 100), None)
 }
 
@@ -73,6 +73,11 @@ fn given_up_reason(error: &FetchError) -> &GiveUpReason {
     }
 }
 
+pub(super) fn add<T>(queue: &mut FairQueue<T>, key: &str, item: T, now: Instant) {
+    let host = queue.intern_host(key);
+    queue.push(host, item, now);
+}
+
 impl<T: std::fmt::Debug> FairQueue<T> {
     fn run(&mut self, now: Instant) -> (Ticket, T) {
         match self.next(0, now) {
@@ -82,8 +87,7 @@ impl<T: std::fmt::Debug> FairQueue<T> {
     }
 
     fn add(&mut self, key: &str, item: T, now: Instant) {
-        let host = self.intern_host(key);
-        self.push(host, item, now);
+        add(self, key, item, now);
     }
 }
 
