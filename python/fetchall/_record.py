@@ -44,6 +44,9 @@ class Record(_Always, total=False):
     etag: str
     last_modified: str
     filename: str
+    x_robots_tag: str
+    content_usage: str
+    tdm_reservation: str
     content_encoding: str
     bytes: int
     columns: dict[str, Any]

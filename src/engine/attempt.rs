@@ -310,7 +310,7 @@ async fn complete_part<F: BodyWriter>(
     Ok(match part_file.take() {
         Some(file) => AttemptOutcome::Body(ReceivedBody::New(BodyTarget::Store(*file), hashes)),
         // Does not happen: an attempt has a partial body and its file, or neither.
-        None => AttemptOutcome::Continue(NextRequest::Restart),
+        None => AttemptOutcome::Continue(NextRequest::FromFirstByte),
     })
 }
 
@@ -403,7 +403,7 @@ fn classify_head<'a, T, S>(
                 return Ok(AttemptOutcome::Body(source));
             }
             Ok(None) => {}
-            Err(RangeMismatch) => return Ok(AttemptOutcome::Continue(NextRequest::Restart)),
+            Err(RangeMismatch) => return Ok(AttemptOutcome::Continue(NextRequest::FromFirstByte)),
         }
     }
     if redirect::is_redirect(head.status) {

@@ -37,7 +37,7 @@ pub(super) enum ReceivedBody<F> {
 #[derive(Debug)]
 pub(super) enum NextRequest {
     /// The same from the first byte on: the partial body cannot be resumed.
-    Restart,
+    FromFirstByte,
     /// The same without a range: the partial body is kept until the whole one begins.
     WithoutRange,
     /// The next piece of the body.

@@ -11,7 +11,7 @@ use super::finished_attempt::FinishedAttempt;
 use super::next_step::{
     DelayedRetry, NextStep, StepContext, has_mirror, next_step, wait_after_rejection,
 };
-use super::request::{begin_mirror, digest_of, start_over};
+use super::request::{begin_mirror, digest_of, try_back_to_source};
 use super::{Engine, archive_only, host_feedback, record};
 use crate::fetch::Transport;
 use crate::model::{
@@ -52,7 +52,7 @@ pub(super) async fn finish<T: Transport, S: BodyStore>(
     };
     let step = next_step(result, &context);
     match part {
-        Some(part) if !step.keeps_part() => part.discard(),
+        Some(part) if !step.keeps_untaken_part() => part.discard(),
         // Put back before the next attempt may start, which takes it again.
         part => drop(part),
     }
@@ -90,7 +90,7 @@ impl<T, S> AttemptEnd<'_, T, S> {
     fn begin_request(mut self, next: NextRequest) {
         let (engine, ended) = (self.engine, &mut self.ended);
         match next {
-            NextRequest::Restart => {
+            NextRequest::FromFirstByte => {
                 ended.close_attempt_now(engine, TraceOutcome::GoesOn);
             }
             NextRequest::WithoutRange => {
@@ -98,7 +98,7 @@ impl<T, S> AttemptEnd<'_, T, S> {
                 history.without_range = true;
                 history.resends = 0;
                 ended.attempt.send_mode = SendMode::Usual;
-                start_over(&mut ended.attempt, &engine.options);
+                try_back_to_source(&mut ended.attempt, &engine.options);
             }
             NextRequest::NextPiece => {
                 ended
@@ -162,7 +162,7 @@ impl<T, S> AttemptEnd<'_, T, S> {
             // host's other URLs with it.
             self.feedback.hold = Some(until);
         }
-        start_over(attempt, &engine.options);
+        try_back_to_source(attempt, &engine.options);
         self.lease.park(self.ended.attempt, until, &self.feedback);
     }
 
@@ -332,7 +332,7 @@ pub(super) async fn reject<T: Transport, S: BodyStore>(
     error: FetchError,
 ) {
     let wait = wait_after_rejection(&attempt, &error, &engine.retry, engine.options.seed);
-    let Some(wait) = wait.filter(|_| start_over(&mut attempt, &engine.options)) else {
+    let Some(wait) = wait.filter(|_| try_back_to_source(&mut attempt, &engine.options)) else {
         if has_mirror(&attempt, &error, &engine.options) {
             if engine.options.trace_attempts {
                 attempt.set_ready_at(engine.clock.since_start(now()));

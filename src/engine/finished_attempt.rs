@@ -7,8 +7,8 @@ use http::Version;
 
 use super::{Engine, RunClock};
 use crate::model::{
-    ArchiveOnlyBody, Attempt, AttemptHistory, AttemptTrace, ErrorKind, FetchError, ResponseHead,
-    TraceOutcome, Unprocessed, WireState, add_trace, now,
+    ArchiveOnlyBody, Attempt, AttemptTrace, ErrorKind, FetchError, JobProgress, ResendCause,
+    ResponseHead, TraceOutcome, WireState, add_trace, now,
 };
 
 /// An attempt that ended, with what was observed of it.
@@ -50,7 +50,7 @@ impl FinishedAttempt {
             error.kind(),
             ErrorKind::Timeout | ErrorKind::Stalled | ErrorKind::Reset | ErrorKind::Truncated
         );
-        is_broken && self.wire.unheard().is_none() && !self.wire.is_simulated()
+        is_broken && self.wire.resend_cause().is_none() && !self.wire.is_simulated()
     }
 
     /// Closes this attempt; the job's next request may start now.
@@ -58,16 +58,16 @@ impl FinishedAttempt {
         &mut self,
         engine: &Engine<T, S>,
         outcome: TraceOutcome,
-    ) -> &mut AttemptHistory {
+    ) -> &mut JobProgress {
         let now = now();
         self.close_attempt(engine, outcome, now, now)
     }
 
     /// Closes this attempt without counting it: the same request is sent again.
-    pub(super) fn close_for_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
+    pub(super) fn close_for_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut JobProgress {
         self.attempt.number -= 1;
         // The records count requests to servers, and a CONNECT is one to the proxy.
-        let was_sent = self.wire.unheard() != Some(Unprocessed::BrokenTunnel);
+        let was_sent = self.wire.resend_cause() != Some(ResendCause::BrokenTunnel);
         let history = self.close_attempt_now(engine, TraceOutcome::Resent);
         history.total_resends += u32::from(was_sent);
         history
@@ -81,7 +81,7 @@ impl FinishedAttempt {
         outcome: TraceOutcome,
         end: Instant,
         again: Instant,
-    ) -> &mut AttemptHistory {
+    ) -> &mut JobProgress {
         if engine.options.trace_attempts {
             self.record_trace(outcome, end, &engine.clock);
             self.attempt.set_ready_at(engine.clock.since_start(again));

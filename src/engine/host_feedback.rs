@@ -52,7 +52,7 @@ fn connect_time(wire: &WireState) -> Duration {
 fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
     // A simulated fault says nothing about the real host. It must not affect other URLs either,
     // or their outcomes would depend on the order of requests.
-    if wire.unheard().is_some() || wire.is_simulated() {
+    if wire.resend_cause().is_some() || wire.is_simulated() {
         return HostVerdict::Inconclusive;
     }
     if wire.is_throttled() {

@@ -12,7 +12,7 @@ use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody, discards
 use super::finished_attempt::FinishedAttempt;
 use super::request::request_for;
 use crate::model::{
-    Attempt, ErrorKind, FetchError, GiveUpReason, Hint, ResponseHead, SendMode, Unprocessed,
+    Attempt, ErrorKind, FetchError, GiveUpReason, Hint, ResendCause, ResponseHead, SendMode,
 };
 use crate::schedule::{FailureContext, RetryDecision, RetryPolicy, StartSnapshot};
 
@@ -51,11 +51,12 @@ pub(super) struct DelayedRetry {
 }
 
 impl<F> NextStep<F> {
-    /// Whether the partial body that the attempt resumed can be resumed by a later one.
-    pub(super) fn keeps_part(&self) -> bool {
+    /// Whether the partial body that the attempt was to continue, and whose writer it has not taken,
+    /// can be continued by a later one. A writer that was taken keeps it by itself when it is dropped.
+    pub(super) fn keeps_untaken_part(&self) -> bool {
         match self {
             // The body that is saved takes its place.
-            Self::Commit(_) | Self::Continue(NextRequest::Restart) => false,
+            Self::Commit(_) | Self::Continue(NextRequest::FromFirstByte) => false,
             // A free resend is no verdict on the partial body.
             Self::Continue(_) | Self::Resend(_) | Self::Poll(_) => true,
             Self::Retry(DelayedRetry { error, .. })
@@ -223,28 +224,28 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
         return None;
     }
     let idempotent = attempt.method().is_idempotent();
-    match ended.wire.unheard() {
-        Some(Unprocessed::StaleConnection) if idempotent => Some(SendMode::Fresh),
+    match ended.wire.resend_cause() {
+        Some(ResendCause::StaleConnection) if idempotent => Some(SendMode::Fresh),
         // The pool has dropped the dead connection, so a usual request gets another one.
-        Some(Unprocessed::StaleSharedConnection) if idempotent && resends == 0 => {
+        Some(ResendCause::StaleSharedConnection) if idempotent && resends == 0 => {
             Some(SendMode::Usual)
         }
-        Some(Unprocessed::Http2Failed) if idempotent && attempt.send_mode != SendMode::Fresh => {
+        Some(ResendCause::Http2Failed) if idempotent && attempt.send_mode != SendMode::Fresh => {
             Some(SendMode::Fresh)
         }
-        Some(Unprocessed::Http2Only) if idempotent => Some(SendMode::Fresh),
+        Some(ResendCause::Http2Only) if idempotent => Some(SendMode::Fresh),
         // Not after another error: the body of a 404, for example, is not wanted.
-        Some(Unprocessed::Malformed) if idempotent && error.kind() == ErrorKind::Protocol => {
+        Some(ResendCause::Malformed) if idempotent && error.kind() == ErrorKind::Protocol => {
             Some(SendMode::Lenient)
         }
-        Some(Unprocessed::LateClock) if idempotent && attempt.send_mode == SendMode::Usual => {
+        Some(ResendCause::LateClock) if idempotent && attempt.send_mode == SendMode::Usual => {
             let head = ended.head.as_ref();
             Some(match head.map(|head| head.version) {
                 Some(Version::HTTP_2) => SendMode::Fresh,
                 _ => SendMode::Bounded,
             })
         }
-        Some(Unprocessed::GoAway | Unprocessed::BrokenTunnel | Unprocessed::Http1Required) => {
+        Some(ResendCause::GoAway | ResendCause::BrokenTunnel | ResendCause::Http1Required) => {
             Some(SendMode::Usual)
         }
         Some(_) => None,
@@ -259,7 +260,8 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
 
 /// Whether another response could be repaired, but the request must not be sent twice.
 fn is_not_sent_again(ended: &FinishedAttempt) -> bool {
-    ended.wire.unheard() == Some(Unprocessed::Malformed) && !ended.attempt.method().is_idempotent()
+    ended.wire.resend_cause() == Some(ResendCause::Malformed)
+        && !ended.attempt.method().is_idempotent()
 }
 
 /// Whether a body that stalled or was cut off may be complete: the parser waits for ever after
@@ -318,11 +320,11 @@ mod tests {
     type Outcome = Result<AttemptOutcome<ReceivedBody<()>>, FetchError>;
 
     /// An attempt whose connection noticed this.
-    fn ended(method: Method, noticed: Option<Unprocessed>) -> FinishedAttempt {
+    fn ended(method: Method, noticed: Option<ResendCause>) -> FinishedAttempt {
         let job = Job::plain("http://a.test/");
         let wire = WireState::new(now());
         if let Some(noticed) = noticed {
-            wire.mark_unprocessed(noticed);
+            wire.mark_resendable(noticed);
         }
         FinishedAttempt {
             attempt: Box::new(Attempt::new(job, method, false)),
@@ -417,7 +419,7 @@ mod tests {
             options: &options,
         };
         let step = next_step(outcome, &context);
-        let part = if step.keeps_part() {
+        let part = if step.keeps_untaken_part() {
             "part kept"
         } else {
             "part dropped"
@@ -453,9 +455,9 @@ mod tests {
         for (outcome, ended, decision) in [
             (body(), get(), "commit, part dropped"),
             (
-                again(NextRequest::Restart),
+                again(NextRequest::FromFirstByte),
                 get(),
-                "continue with Restart, part dropped",
+                "continue with FromFirstByte, part dropped",
             ),
             (
                 again(NextRequest::NextPiece),
@@ -534,75 +536,75 @@ mod tests {
             // Resends, which count as no attempt.
             (
                 reset(),
-                noticed(Unprocessed::StaleConnection),
+                noticed(ResendCause::StaleConnection),
                 "resend Fresh, part kept",
             ),
             (
                 reset(),
-                post(Some(Unprocessed::StaleConnection)),
+                post(Some(ResendCause::StaleConnection)),
                 "fail: connection lost: cut, part kept",
             ),
             (
                 reset(),
-                noticed(Unprocessed::StaleSharedConnection),
+                noticed(ResendCause::StaleSharedConnection),
                 "resend Usual, part kept",
             ),
             (
                 reset(),
-                after(noticed(Unprocessed::StaleSharedConnection), resent_once),
+                after(noticed(ResendCause::StaleSharedConnection), resent_once),
                 "retry, part kept",
             ),
             (
                 Err(FetchError::Protocol {
                     cause: Cause::from_text("bad"),
                 }),
-                noticed(Unprocessed::Malformed),
+                noticed(ResendCause::Malformed),
                 "resend Lenient, part kept",
             ),
-            (reset(), noticed(Unprocessed::Malformed), "retry, part kept"),
+            (reset(), noticed(ResendCause::Malformed), "retry, part kept"),
             (
                 reset(),
-                noticed(Unprocessed::LateClock),
+                noticed(ResendCause::LateClock),
                 "resend Bounded, part kept",
             ),
             (
                 reset(),
-                post(Some(Unprocessed::GoAway)),
+                post(Some(ResendCause::GoAway)),
                 "resend Usual, part kept",
             ),
             (
                 reset(),
-                post(Some(Unprocessed::BrokenTunnel)),
+                post(Some(ResendCause::BrokenTunnel)),
                 "resend Usual, part kept",
             ),
             (
                 reset(),
-                post(Some(Unprocessed::Http1Required)),
+                post(Some(ResendCause::Http1Required)),
                 "resend Usual, part kept",
             ),
             (
                 reset(),
-                after(noticed(Unprocessed::GoAway), no_resends_left),
+                after(noticed(ResendCause::GoAway), no_resends_left),
                 "retry, part kept",
             ),
             (
                 reset(),
-                noticed(Unprocessed::Http2Failed),
+                noticed(ResendCause::Http2Failed),
                 "resend Fresh, part kept",
             ),
             (
                 reset(),
-                after(noticed(Unprocessed::Http2Failed), over_a_fresh_connection),
+                after(noticed(ResendCause::Http2Failed), over_a_fresh_connection),
                 "retry, part kept",
             ),
             (
                 reset(),
-                post(Some(Unprocessed::Http2Failed)),
+                post(Some(ResendCause::Http2Failed)),
                 "fail: connection lost: cut, part kept",
             ),
             (
                 corrupt(),
-                after(noticed(Unprocessed::Http2Only), over_a_fresh_connection),
+                after(noticed(ResendCause::Http2Only), over_a_fresh_connection),
                 "resend Fresh, part kept",
             ),
             (status(421, None), post(None), "resend Fresh, part kept"),
@@ -612,7 +614,7 @@ mod tests {
                 "fail: 421 Misdirected Request, part kept",
             ),
         ] {
-            let situation = format!("{outcome:?} {:?}", ended.wire.unheard());
+            let situation = format!("{outcome:?} {:?}", ended.wire.resend_cause());
             assert_eq!(decide(outcome, &ended), decision, "{situation}");
         }
     }

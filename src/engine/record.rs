@@ -11,9 +11,9 @@ use super::request::digest_of;
 use super::usage::UsageNotes;
 use super::{Engine, EngineOptions};
 use crate::model::{
-    Attempt, ContentChange, FetchError, FetchSuccess, InvalidLine, Job, Outcome, OutcomeName,
-    PartialBody, Record, RecordError, ResponseHead, Revalidation, SavedBody, SettledJob,
-    TraceOutcome, now,
+    Attempt, ContentChange, FetchError, FetchSuccess, InvalidLine, Job, LineOptions, Outcome,
+    OutcomeName, PartialBody, Record, RecordError, ResponseHead, Revalidation, SavedBody,
+    SettledJob, TraceOutcome, now,
 };
 
 /// Settles an invalid input line.
@@ -119,12 +119,8 @@ pub(super) fn failed_unsent<T, S>(
     };
     record.set_place(None, packed_to);
     let outcome = Outcome::Failed(error);
-    let own = attempt.job.options.map(|own| (own.sitemap, own.robots));
-    let (sitemap, robots) = own.unwrap_or_default();
-    SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw)
-        .with_traces(traces)
-        .of_sitemap(sitemap)
-        .of_robots(robots)
+    let settled = SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw);
+    with_reply(settled.with_traces(traces), attempt.job.options)
 }
 
 /// Settles a job whose last attempt ended at `end`.
@@ -144,8 +140,7 @@ pub(super) fn settled<T, S>(
         wire,
         ..
     } = ended;
-    let since = |start: Instant| millis(end.saturating_duration_since(start));
-    let start = wire.started();
+    let since = |start: Instant| millis(end.saturating_duration_since(wire.started()));
     let traces = attempt.take_traces();
     let error = result.as_ref().err();
     // With a place in the pack, the journal would take it for the report of a loss.
@@ -164,9 +159,9 @@ pub(super) fn settled<T, S>(
         redirects: attempt.redirect_count(),
         mirror: attempt.mirror_number(),
         at: clock.rfc3339(now()),
-        started_ms: Some(clock.elapsed_ms(start)),
+        started_ms: Some(clock.elapsed_ms(wire.started())),
         ttfb_ms: wire.head_time().map(millis),
-        elapsed_ms: Some(since(start)),
+        elapsed_ms: Some(since(wire.started())),
         total_ms: first_start(&attempt).map(since),
         resumed_at: part.map(|part| part.length),
         change: content_change(&attempt, &result, options.refresh),
@@ -186,12 +181,15 @@ pub(super) fn settled<T, S>(
     let outcome = outcome_of(result, head);
     record.status = status_of(&record, &outcome);
     record.outcome = outcome.name();
-    let own = attempt.job.options.map(|own| (own.sitemap, own.robots));
+    let settled = SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw);
+    with_reply(settled.with_traces(traces), attempt.job.options)
+}
+
+/// Adds where the body goes if the job is a sitemap or a robots.txt, and no line.
+fn with_reply(settled: SettledJob, options: Option<Box<LineOptions>>) -> SettledJob {
+    let own = options.map(|own| (own.sitemap, own.robots));
     let (sitemap, robots) = own.unwrap_or_default();
-    SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw)
-        .with_traces(traces)
-        .of_sitemap(sitemap)
-        .of_robots(robots)
+    settled.of_sitemap(sitemap).of_robots(robots)
 }
 
 fn trace_outcome(result: &Result<SavedBody, FetchError>) -> TraceOutcome {

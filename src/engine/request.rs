@@ -27,11 +27,11 @@ pub(super) fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) 
 /// Restarts a retry at the input URL, or its mirror, because the target of its redirects may be
 /// what failed. Returns false, and keeps the current URL, if the original method is not idempotent:
 /// its request was answered and must not be repeated.
-pub(super) fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
+pub(super) fn try_back_to_source(attempt: &mut Attempt, options: &EngineOptions) -> bool {
     let (method, with_body) = request_for(&attempt.job, options);
     let may_start_over = method.is_idempotent();
     if may_start_over {
-        attempt.restart(method, with_body);
+        attempt.back_to_source(method, with_body);
     }
     may_start_over
 }

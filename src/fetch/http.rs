@@ -32,8 +32,8 @@ use super::received::HttpBody;
 use super::tunnel::{TunnelRefusal, shown};
 use super::{RawResponse, Transport};
 use crate::model::{
-    Attempt, Cause, DESCRIPTOR_TIMEOUT, FetchError, ResponseHead, SendMode, SentRequest,
-    Unprocessed, WireState,
+    Attempt, Cause, DESCRIPTOR_TIMEOUT, FetchError, ResendCause, ResponseHead, SendMode,
+    SentRequest, WireState,
 };
 
 /// The content codings that the engine can decode.
@@ -342,22 +342,22 @@ impl HttpTransport {
         }
         if was_overwhelmed(error) {
             add_habit(HostHabit::OVERFLOWS);
-            wire.mark_unprocessed(Unprocessed::Http2Failed);
+            wire.mark_resendable(ResendCause::Http2Failed);
         } else if self.is_first_http1(variant, attempt, wire) && refuses_http1(error) {
             add_habit(HostHabit::HTTP2_ONLY);
-            wire.mark_unprocessed(Unprocessed::Http2Only);
+            wire.mark_resendable(ResendCause::Http2Only);
         } else if was_turned_away(error) {
-            wire.mark_unprocessed(Unprocessed::GoAway);
+            wire.mark_resendable(ResendCause::GoAway);
         } else if self.may_use_http1 && wants_http1(error) {
             add_habit(HostHabit::HTTP1);
-            wire.mark_unprocessed(Unprocessed::Http1Required);
+            wire.mark_resendable(ResendCause::Http1Required);
         } else if !is_connect(error) && connection_died(error) {
             self.note_death(error, attempt, wire);
         } else if !variant.lenient && (is_broken_head(error) || is_broken_tunnel(error)) {
             add_habit(HostHabit::LENIENT);
-            wire.mark_unprocessed(match is_connect(error) {
-                true => Unprocessed::BrokenTunnel,
-                false => Unprocessed::Malformed,
+            wire.mark_resendable(match is_connect(error) {
+                true => ResendCause::BrokenTunnel,
+                false => ResendCause::Malformed,
             });
         }
     }
@@ -380,10 +380,10 @@ impl HttpTransport {
                 self.clients.avoid(attempt.url(), info.remote_addr().ip());
             }
         } else if is_http2(error) {
-            wire.mark_unprocessed(Unprocessed::StaleSharedConnection);
+            wire.mark_resendable(ResendCause::StaleSharedConnection);
         } else {
             self.habits.add(attempt.url(), HostHabit::CLOSES);
-            wire.mark_unprocessed(Unprocessed::StaleConnection);
+            wire.mark_resendable(ResendCause::StaleConnection);
         }
     }
 }
@@ -529,7 +529,7 @@ impl Transport for HttpTransport {
         }
         if ends_idle_connection(&response, wire) {
             self.habits.add(attempt.url(), HostHabit::CLOSES);
-            wire.mark_unprocessed(Unprocessed::StaleConnection);
+            wire.mark_resendable(ResendCause::StaleConnection);
         }
         check_length(&response, attempt)?;
         self.check_proxy(response.status(), attempt)?;

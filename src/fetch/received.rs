@@ -11,7 +11,7 @@ use super::classify::{
     FailurePhase, classify, is_broken_trailer, wants_http1, was_overwhelmed, was_throttled,
 };
 use super::habits::{HostHabit, HostHabits};
-use crate::model::{Cause, FetchError, ResponseHead, Unprocessed, WireState};
+use crate::model::{Cause, FetchError, ResendCause, ResponseHead, WireState};
 
 /// The body of a real response.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl HttpBody {
     ) -> Self {
         let chunked = ChunkedCoding::of(head);
         if chunked.is_hidden && may_be_repaired {
-            wire.mark_unprocessed(Unprocessed::Malformed);
+            wire.mark_resendable(ResendCause::Malformed);
         }
         Self {
             received: 0,
@@ -97,9 +97,9 @@ impl HttpBody {
             self.wire.mark_throttled();
         }
         if failed {
-            self.wire.mark_unprocessed(Unprocessed::Http2Failed);
+            self.wire.mark_resendable(ResendCause::Http2Failed);
         } else if self.may_be_repaired && is_protocol {
-            self.wire.mark_unprocessed(Unprocessed::Malformed);
+            self.wire.mark_resendable(ResendCause::Malformed);
         }
         Err(error)
     }

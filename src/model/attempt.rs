@@ -81,9 +81,10 @@ impl Rejections {
     }
 }
 
-/// What the earlier attempts of a job have used up.
+/// What is known of a job beyond its line: what its earlier attempts have used up, and what its next
+/// request needs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AttemptHistory {
+pub(crate) struct JobProgress {
     /// Number of the mirror that is tried, from 1; 0 for the job's own URL.
     pub mirror: u32,
     /// Retries used up, of `--retries`.
@@ -124,7 +125,7 @@ pub(crate) struct AttemptHistory {
 static GET: Method = Method::GET;
 
 /// The history of a first attempt.
-static NO_HISTORY: AttemptHistory = AttemptHistory {
+static NO_PROGRESS: JobProgress = JobProgress {
     mirror: 0,
     retries_used: 0,
     holds: 0,
@@ -171,7 +172,7 @@ pub(crate) struct Attempt {
     pub again: bool,
     /// What is known beyond the list's line: of earlier requests, and of the next one. Boxed, because
     /// nearly no job that is only read ahead has any.
-    history: Option<Box<AttemptHistory>>,
+    history: Option<Box<JobProgress>>,
     /// Whether any attempt met a simulated fault.
     pub simulated: bool,
     /// A partial body to resume; only the rest is requested.
@@ -213,8 +214,8 @@ impl Attempt {
 
     /// Returns what the earlier attempts have used up.
     #[must_use]
-    pub(crate) fn history(&self) -> &AttemptHistory {
-        self.history.as_deref().unwrap_or(&NO_HISTORY)
+    pub(crate) fn history(&self) -> &JobProgress {
+        self.history.as_deref().unwrap_or(&NO_PROGRESS)
     }
 
     /// Sets when the attempt became ready to start, since the start of the run.
@@ -236,7 +237,7 @@ impl Attempt {
     }
 
     /// Returns the history for the attempt that started at `start` to add what it used up.
-    pub(crate) fn history_mut(&mut self, start: Instant) -> &mut AttemptHistory {
+    pub(crate) fn history_mut(&mut self, start: Instant) -> &mut JobProgress {
         let history = self.history.get_or_insert_default();
         history.first_start.get_or_insert(start);
         history
@@ -281,17 +282,17 @@ impl Attempt {
     /// Moves on to the next mirror: with fresh retries, and a fresh chain that starts there. What
     /// was learned of another server does not apply to it.
     pub(crate) fn begin_mirror(&mut self, method: Method, with_body: bool) {
-        self.restart(method, with_body);
+        self.back_to_source(method, with_body);
         self.send_mode = SendMode::Usual;
         let history = std::mem::take(self.history.get_or_insert_default().as_mut());
-        self.history = Some(Box::new(AttemptHistory {
+        self.history = Some(Box::new(JobProgress {
             mirror: history.mirror + 1,
             total_resends: history.total_resends,
             first_start: history.first_start,
             ready: history.ready,
             traces: history.traces,
             packed_to: history.packed_to,
-            ..AttemptHistory::default()
+            ..JobProgress::default()
         }));
     }
 
@@ -307,7 +308,7 @@ impl Attempt {
 
     /// Resets the attempt to the URL of the list, or its mirror, with a fresh redirect chain: the last
     /// one may have led to a mirror that is down, or to a signed URL that is valid only once.
-    pub(crate) fn restart(&mut self, method: Method, with_body: bool) {
+    pub(crate) fn back_to_source(&mut self, method: Method, with_body: bool) {
         self.hop = None;
         self.set_method(method, with_body);
     }
@@ -500,7 +501,7 @@ mod tests {
         attempt.number = 4;
         let now = Instant::now();
         let packed_to = PackPosition { n: None, offset: 7 };
-        *attempt.history_mut(now) = AttemptHistory {
+        *attempt.history_mut(now) = JobProgress {
             retries_used: 3,
             holds: 2,
             resends: 1,
@@ -509,7 +510,7 @@ mod tests {
             waited: Duration::from_secs(9),
             first_start: Some(now),
             packed_to: Some(packed_to),
-            ..AttemptHistory::default()
+            ..JobProgress::default()
         };
         assert_eq!(attempt.mirror_number(), None);
         attempt.begin_mirror(Method::GET, false);
@@ -532,7 +533,7 @@ mod tests {
         );
         assert_eq!(history.first_start, Some(now));
         attempt.hop = redirected(&attempt, true).hop;
-        attempt.restart(Method::GET, false);
+        attempt.back_to_source(Method::GET, false);
         assert_eq!(
             attempt.url().as_str(),
             "http://b.test/",

@@ -56,7 +56,7 @@ mod wire_state;
 pub(crate) use archive_only::{ArchiveOnlyBody, MAX_ARCHIVE_ONLY_BYTES, Truncation};
 #[cfg(test)]
 pub(crate) use attempt::Rejections;
-pub(crate) use attempt::{Attempt, AttemptHistory, Hop, SendMode};
+pub(crate) use attempt::{Attempt, Hop, JobProgress, SendMode};
 pub(crate) use budget::{LineBudget, RawLine};
 pub use columns::Columns;
 pub(crate) use columns::{ColumnsBuilder, column_text};
@@ -122,4 +122,4 @@ pub(crate) use tls_text::tls_hint;
 pub(crate) use trace::{AttemptTrace, TraceOutcome, add_trace};
 pub use usage_signal::UsageSignal;
 pub(crate) use wake_pacer::WakePacer;
-pub(crate) use wire_state::{Unprocessed, WireState};
+pub(crate) use wire_state::{ResendCause, WireState};

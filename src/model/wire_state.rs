@@ -1,4 +1,5 @@
-//! Connection state of one request, written by the transport, read by the timeouts.
+//! Connection state of one request. The transport writes nearly all of it, the engine the rest; the
+//! timeouts and the progress display read it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
@@ -9,11 +10,11 @@ use tokio::sync::Notify;
 
 /// Why a failed request may be resent without counting as an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unprocessed {
+pub(crate) enum ResendCause {
     /// A reused connection was closed as the request was sent, maybe with a 408. That does not
     /// indicate a server failure (RFC 9112 §9.3.1 allows resending an idempotent request).
     StaleConnection,
-    /// As [`Stale`](Self::Stale), with an HTTP/2 connection that carried other requests, too.
+    /// As [`StaleConnection`](Self::StaleConnection), with an HTTP/2 connection that carried other requests, too.
     StaleSharedConnection,
     /// The server reports that it did not process this request: GOAWAY, or a rejected stream
     /// (RFC 9113 §6.8, §8.7).
@@ -37,7 +38,7 @@ pub(crate) enum Unprocessed {
     LateClock,
 }
 
-impl Unprocessed {
+impl ResendCause {
     const ALL: [Self; 9] = [
         Self::StaleConnection,
         Self::StaleSharedConnection,
@@ -54,8 +55,7 @@ impl Unprocessed {
 /// A timeout that fires this much late says nothing about the server.
 const LATE_CLOCK: Duration = Duration::from_millis(500);
 
-/// Connection state of one request. The transport writes it; the engine's timeouts and the
-/// progress display read it.
+/// Connection state of one request.
 #[derive(Debug)]
 pub(crate) struct WireState {
     start: Instant,
@@ -73,7 +73,7 @@ pub(crate) struct WireState {
     body_awaited: AtomicBool,
     throttled: AtomicBool,
     failed_over_http2: AtomicBool,
-    unheard: AtomicU8,
+    resend_cause: AtomicU8,
     proxy: OnceLock<Arc<str>>,
 }
 
@@ -97,7 +97,7 @@ impl WireState {
             body_awaited: AtomicBool::new(false),
             throttled: AtomicBool::new(false),
             failed_over_http2: AtomicBool::new(false),
-            unheard: AtomicU8::new(0),
+            resend_cause: AtomicU8::new(0),
             proxy: OnceLock::new(),
         }
     }
@@ -194,7 +194,7 @@ impl WireState {
     /// Notes how late a timeout fired that ends the request.
     pub(crate) fn note_lateness(&self, late: Duration) {
         if late >= LATE_CLOCK {
-            self.mark_unprocessed(Unprocessed::LateClock);
+            self.mark_resendable(ResendCause::LateClock);
         }
     }
 
@@ -305,15 +305,15 @@ impl WireState {
     }
 
     /// Marks that the request failed in a way that allows a free resend.
-    pub(crate) fn mark_unprocessed(&self, how: Unprocessed) {
-        self.unheard.store(how as u8 + 1, Relaxed);
+    pub(crate) fn mark_resendable(&self, how: ResendCause) {
+        self.resend_cause.store(how as u8 + 1, Relaxed);
     }
 
     /// Returns why the request may be resent for free, if it may.
     #[must_use]
-    pub(crate) fn unheard(&self) -> Option<Unprocessed> {
-        let index = self.unheard.load(Relaxed).checked_sub(1)?;
-        Unprocessed::ALL.get(usize::from(index)).copied()
+    pub(crate) fn resend_cause(&self) -> Option<ResendCause> {
+        let index = self.resend_cause.load(Relaxed).checked_sub(1)?;
+        ResendCause::ALL.get(usize::from(index)).copied()
     }
 }
 
@@ -321,5 +321,19 @@ fn time(ns: &AtomicU64) -> Option<Duration> {
     match ns.load(Relaxed) {
         0 => None,
         ns => Some(Duration::from_nanos(ns)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_read_back() {
+        for cause in ResendCause::ALL {
+            let wire = WireState::new(Instant::now());
+            wire.mark_resendable(cause);
+            assert_eq!(wire.resend_cause(), Some(cause));
+        }
     }
 }

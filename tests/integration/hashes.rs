@@ -61,7 +61,7 @@ fn every_body_is_hashed_with_the_algorithms_asked_for() {
     let expected = format!("{MD5} {SHA1} {SHA512}\n");
     assert_eq!(shown(&["-w", r"%{md5} %{sha1} %{sha512}\n"]), expected);
     let table = shown(&["--csv"]);
-    let ends = format!(",{MD5},{SHA1},{SHA512},,,,,,,,,\n");
+    let cells = format!(",{MD5},{SHA1},{SHA512},");
     assert!(
         table
             .lines()
@@ -70,7 +70,7 @@ fn every_body_is_hashed_with_the_algorithms_asked_for() {
             .contains(",md5,sha1,sha512,mirror,"),
         "{table}"
     );
-    assert!(table.ends_with(&ends), "{table}");
+    assert!(table.contains(&cells), "{table}");
     let done = Run::new().args(["--hash=sha384", &url]).expect_exit(2);
     assert!(
         done.stderr.contains("expected md5, sha1, sha256 or sha512"),

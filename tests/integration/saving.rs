@@ -116,7 +116,7 @@ async fn the_same_command_again_fetches_what_is_missing_and_says_so() {
     assert_eq!((now.ok, now.outcome), (true, OutcomeName::Skipped));
     assert_eq!(
         (&now.file, now.bytes, now.attempts),
-        (&before.file, before.bytes, 0)
+        (&before.file, before.bytes, before.attempts)
     );
     assert_eq!(second.of("/missing").attempts, 1);
     let grown = out.journal();

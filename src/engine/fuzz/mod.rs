@@ -138,7 +138,7 @@ fn look<F>(
         }
         Ok(
             AttemptOutcome::Body(ReceivedBody::New(..))
-            | AttemptOutcome::Continue(NextRequest::Restart),
+            | AttemptOutcome::Continue(NextRequest::FromFirstByte),
         ) => {
             hold!(
                 is_part && matches!(status, Some(206 | 416)),

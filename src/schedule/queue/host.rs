@@ -46,7 +46,7 @@ pub(super) struct HostEntry<T> {
     /// What the host says about all its items.
     pub rules: Option<HostRules>,
     /// Whether the last item was a returned one.
-    pub fresh_next: bool,
+    pub last_was_returned: bool,
     pub running: usize,
     /// Sequence number of its request for a turn, or of its last release.
     pub turn_number: u64,
@@ -89,7 +89,7 @@ impl<T> HostEntry<T> {
             exempt: VecDeque::new(),
             is_gated: false,
             rules: None,
-            fresh_next: false,
+            last_was_returned: false,
             running: 0,
             turn_number: 0,
             connections: 0,
@@ -121,11 +121,11 @@ impl<T> HostEntry<T> {
         if self.is_gated || !self.exempt.is_empty() {
             return self.exempt.pop_front();
         }
-        self.fresh_next = match (self.returned.is_empty(), self.fresh.is_empty()) {
-            (false, false) => !self.fresh_next,
+        self.last_was_returned = match (self.returned.is_empty(), self.fresh.is_empty()) {
+            (false, false) => !self.last_was_returned,
             (is_empty, _) => !is_empty,
         };
-        if self.fresh_next {
+        if self.last_was_returned {
             self.returned.pop_front()
         } else {
             self.fresh.pop_front()
