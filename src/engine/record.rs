@@ -140,7 +140,7 @@ pub(super) fn settled<T, S>(
         wire,
         ..
     } = ended;
-    let since = |start: Instant| millis(end.saturating_duration_since(wire.started()));
+    let since = |start: Instant| millis(end.saturating_duration_since(start));
     let traces = attempt.take_traces();
     let error = result.as_ref().err();
     // With a place in the pack, the journal would take it for the report of a loss.
