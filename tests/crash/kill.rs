@@ -76,7 +76,10 @@ impl Hunt<'_> {
             tally.with_rests += usize::from(!left.unfinished.is_empty());
         } else if status.code() == Some(130) {
             tally.interrupted += 1;
-            self.folder.listed_parts(self.site);
+            // One that ended before it had opened the folder leaves it as it was.
+            if !self.folder.stderr().contains("0 URLs: 0 fetched") {
+                self.folder.listed_parts(self.site);
+            }
         } else {
             let is_known = matches!(how, End::Signal(..)) || status.code() == Some(0);
             assert!(is_known, "{status}: {}", self.folder.stderr());
