@@ -77,7 +77,7 @@ impl Hunt<'_> {
         } else if status.code() == Some(130) {
             tally.interrupted += 1;
             // One that ended before it had opened the folder leaves it as it was.
-            if !self.folder.stderr().contains("0 URLs: 0 fetched") {
+            if !self.folder.stderr().contains("\n0 URLs: ") {
                 self.folder.listed_parts(self.site);
             }
         } else {
