@@ -47,10 +47,7 @@ pub(super) fn follow(
     head: &ResponseHead,
     options: &EngineOptions,
 ) -> Result<Redirect, RedirectProblem> {
-    let max = match attempt.job.robots() {
-        Some(_) => MAX_ROBOTS_REDIRECTS,
-        None => options.max_redirects,
-    };
+    let max = max_redirects(attempt, options);
     let from = attempt.url();
     let to = resolve_location(from, head)?;
     if attempt.redirect_count() >= max {
@@ -102,6 +99,13 @@ pub(super) fn follow(
         with_body,
         jar_cookies,
     })
+}
+
+fn max_redirects(attempt: &Attempt, options: &EngineOptions) -> u32 {
+    match attempt.job.robots() {
+        Some(_) => MAX_ROBOTS_REDIRECTS,
+        None => options.max_redirects,
+    }
 }
 
 /// Returns the `Cookie` headers of the user for a request of this job: those of its line, else

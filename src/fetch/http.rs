@@ -220,6 +220,23 @@ impl HttpTransport {
         }
     }
 
+    /// Remembers how the host is to be asked from now on.
+    fn learn(&self, attempt: &Attempt, variant: ClientVariant, response: &reqwest::Response) {
+        let learned = match attempt.send_mode {
+            // Also learned after a malformed body, which shows only when it is read.
+            SendMode::Lenient => Some(HostHabit::LENIENT),
+            SendMode::Bounded => Some(HostHabit::BOUNDED),
+            // The server speaks HTTP/1.1, which was tried because HTTP/2 had failed.
+            SendMode::Fresh if variant.http1 => Some(HostHabit::HTTP1),
+            SendMode::Usual | SendMode::Fresh | SendMode::Unended => None,
+        };
+        // On a shared connection that body would be the response to the next request.
+        let forbidden = announces_forbidden_body(response).then_some(HostHabit::LENIENT);
+        for habit in learned.into_iter().chain(forbidden) {
+            self.habits.add(attempt.url(), habit);
+        }
+    }
+
     fn variant(&self, attempt: &Attempt) -> ClientVariant {
         let habit = self.habits.of(attempt.url());
         let http2_fails = habit.overflows || attempt.history().http2_failures >= MAX_HTTP2_FAILURES;
@@ -533,10 +550,7 @@ impl Transport for HttpTransport {
         }
         check_length(&response, attempt)?;
         self.check_proxy(response.status(), attempt)?;
-        if announces_forbidden_body(&response) {
-            // On a shared connection that body would be the response to the next request.
-            self.habits.add(attempt.url(), HostHabit::LENIENT);
-        }
+        self.learn(attempt, variant, &response);
         let asked = asked.map(|asked| Arc::new(self.with_connection(asked, attempt, &response)));
         let head = ResponseHead {
             status: response.status(),
@@ -545,14 +559,6 @@ impl Transport for HttpTransport {
             asked,
             kept_coding: None,
         };
-        match attempt.send_mode {
-            // Also learned after a malformed body, which shows only when it is read.
-            SendMode::Lenient => self.habits.add(attempt.url(), HostHabit::LENIENT),
-            SendMode::Bounded => self.habits.add(attempt.url(), HostHabit::BOUNDED),
-            // The server speaks HTTP/1.1, which was tried because HTTP/2 had failed.
-            SendMode::Fresh if variant.http1 => self.habits.add(attempt.url(), HostHabit::HTTP1),
-            SendMode::Usual | SendMode::Fresh | SendMode::Unended => {}
-        }
         let may_be_repaired = !variant.lenient && head.version < Version::HTTP_2;
         let habits = Arc::clone(&self.habits);
         let body = HttpBody::new(response, &head, may_be_repaired, habits, Arc::clone(wire));

@@ -204,10 +204,6 @@ impl RecordField {
     /// Returns the value as text without control characters, so that it stays on one line; empty if
     /// unknown.
     pub(super) fn text(self, record: &Record) -> Cow<'_, str> {
-        let number = |n: Option<u64>| n.map_or(Cow::Borrowed(""), |n| Cow::Owned(n.to_string()));
-        let text = |text: &'_ Option<String>| -> Cow<'static, str> {
-            Cow::Owned(escape_control(text.as_deref().unwrap_or_default()).into_owned())
-        };
         let error = record.error.as_ref();
         match self {
             Self::Line => number(Some(record.line)),
@@ -272,6 +268,14 @@ impl RecordField {
     pub(super) fn write(self, record: &Record, line: &mut Vec<u8>) {
         line.extend_from_slice(self.text(record).as_bytes());
     }
+}
+
+fn number(number: Option<u64>) -> Cow<'static, str> {
+    number.map_or(Cow::Borrowed(""), |number| Cow::Owned(number.to_string()))
+}
+
+fn text(text: &Option<String>) -> Cow<'_, str> {
+    escape_control(text.as_deref().unwrap_or_default())
 }
 
 fn hash(record: &Record, algorithm: HashAlgorithm) -> Cow<'static, str> {
