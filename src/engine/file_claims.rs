@@ -37,9 +37,8 @@ pub(super) struct ClaimHolder {
 impl Claims {
     /// Whether this job has to claim its file.
     pub(super) fn applies_to(job: &Job) -> bool {
-        // All jobs from lists that can name files have line options, and a few others. A sitemap is
-        // read and not saved.
-        job.options.is_some() && job.sitemap().is_none()
+        // All jobs from lists that can name files have line options, and a few others.
+        job.options.is_some() && !job.is_auxiliary()
     }
 
     /// Claims a file for a job. Equal lines share their file.

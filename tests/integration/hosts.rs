@@ -442,7 +442,7 @@ async fn one_url_that_asks_to_wait_for_ever_does_not_slow_the_others_down() {
     let slow = status(200).set_delay(Duration::from_millis(20));
     let others = Mock::given(any()).respond_with(slow);
     others.expect(399).mount(&server).await;
-    let run = Run::new().args(["--retries=1", "--per-host=2"]);
+    let run = Run::new().args(["--retries=1", "--per-host=2", "--max-wait=30s"]);
     let done = go(run.urls(many_of(&server, 400)), 1);
     let fetched = done.records.iter().filter(|record| record.ok).count();
     assert_eq!(fetched, 399);

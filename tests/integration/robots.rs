@@ -597,3 +597,19 @@ async fn the_kind_can_be_rehearsed_and_is_explained() {
         explained.stdout
     );
 }
+
+/// It is read, not saved: it takes no file from a URL that was saved under its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_the_name_of_a_robots_txt_stays_that_of_its_url() {
+    let server = site(page("User-agent: *\nDisallow: /no\n")).await;
+    let at = |path: &str| format!("{}{path}", server.uri());
+    let out = Out::new();
+    let saved = go(out.run().arg(at("/robots.txt")), 0);
+    let file = saved.record().file.clone().unwrap();
+    std::fs::remove_dir_all(out.path()).unwrap();
+    let line = format!("{{\"url\":\"{}\",\"file\":\"{file}\"}}\n", at("/page"));
+    let list = || out.run().arg("--input-format=jsonl").stdin(line.clone());
+    go(list(), 0);
+    go(out.run().args(["--robots", &at("/other")]), 0);
+    assert_eq!(go(list(), 0).skipped(), 1);
+}
