@@ -124,7 +124,7 @@ fn status_page(status: StatusCode) -> String {
     let mut page = format!("## {number} {reason}\n\n{}\n", words.trim());
     if status.is_client_error() || status.is_server_error() {
         let again = if matches!(status.as_u16(), 429 | 503) {
-            "yes, up to `--retries` times; a wait that the server requests uses up no retry"
+            "yes, up to `--retries` times; a wait that the server requests uses up no retry, unless only this URL is refused"
         } else if failure(status).is_transient() {
             "yes, up to `--retries` times"
         } else if status == StatusCode::FORBIDDEN {
