@@ -14,10 +14,10 @@ use super::request::request_for;
 use super::{Engine, EngineOptions};
 use crate::fetch::Transport;
 use crate::model::{Job, SavedBody};
-use crate::store::BodyStore;
+use crate::store::{BodyStore, MAX_FILE_WRITERS};
 
 /// Maximum number of files read at a time: one for each thread that writes.
-pub(super) const MAX_CHECKS: usize = 4;
+pub(super) const MAX_CHECKS: usize = MAX_FILE_WRITERS;
 /// Bytes read in one go. The thread saves other bodies in between.
 const SLICE_BYTES: u64 = 16 << 20;
 /// Maximum time for one slice, after which the disk counts as hanging and the URL is fetched.

@@ -1,6 +1,8 @@
 //! Where a body goes: to the store, to the reader of the list if it is a sitemap, or to the queue if
 //! it is a robots.txt.
 
+use std::fs::File;
+
 use bytes::Bytes;
 
 use crate::model::{FetchError, Record};
@@ -34,6 +36,14 @@ impl<F: BodyWriter> BodyWriter for BodyTarget<F> {
             Self::Store(file) => file.commit(done).await,
             Self::Sitemap(sitemap) => sitemap.commit(done).await,
             Self::Robots(robots) => robots.commit(done).await,
+        }
+    }
+
+    async fn read_back(&self) -> Result<File, FetchError> {
+        match self {
+            Self::Store(file) => file.read_back().await,
+            Self::Sitemap(sitemap) => sitemap.read_back().await,
+            Self::Robots(robots) => robots.read_back().await,
         }
     }
 

@@ -284,7 +284,7 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
         let end = now();
         if !engine.past.is_empty() && Claims::applies_to(&ended.attempt.job) {
             // Boxed, because few jobs need it and its state would enlarge those of all.
-            Box::pin(give_file_away(engine, &ended.attempt.job)).await;
+            Box::pin(journal_takeover(engine, &ended.attempt.job)).await;
         }
         let done = Box::new({
             let engine = Arc::clone(engine);
@@ -378,14 +378,14 @@ fn unchanged_body<T, S: BodyStore>(engine: &Engine<T, S>, attempt: &Attempt) -> 
 
 /// If an earlier run wrote this job's file for another job, journals that the file no longer holds
 /// that body. Called just before the file is replaced, so that a job that fails leaves it alone.
-async fn give_file_away<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, job: &Job) {
+async fn journal_takeover<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, job: &Job) {
     let (url, file) = (job.url.clone(), engine.store.file_of(job));
     let request = digest_of(job, &engine.options);
     let engine = Arc::clone(engine);
     let noted = tokio::task::spawn_blocking(move || {
         let past = &engine.past;
         match past.find(url.as_str(), file.as_ref(), request.as_deref()) {
-            PastRecord::OfAnother(record) => past.give_away(*record),
+            PastRecord::OfAnother(record) => past.journal_takeover(*record),
             PastRecord::Fetched(_) | PastRecord::None => Ok(()),
         }
     });

@@ -189,7 +189,24 @@ fn may_be_whole(ended: &FinishedAttempt, error: &FetchError) -> bool {
         }
         // Once the rest had begun, it may go on from there.
         FetchError::Reset { .. } | FetchError::Timeout { .. } => ended.head.is_none(),
-        _ => false,
+        // No host has seen the range, or what it sent is wrong for another reason, or saving failed.
+        FetchError::InvalidUrl { .. }
+        | FetchError::Dns { .. }
+        | FetchError::Refused { .. }
+        | FetchError::Unreachable { .. }
+        | FetchError::ConnectTimeout { .. }
+        | FetchError::Tls { .. }
+        | FetchError::Stalled { .. }
+        | FetchError::Truncated { .. }
+        | FetchError::Robots { .. }
+        | FetchError::Decode { .. }
+        | FetchError::TooLarge { .. }
+        | FetchError::Checksum(_)
+        | FetchError::ContentType(_)
+        | FetchError::Denied(_)
+        | FetchError::Conflict(_)
+        | FetchError::Save { .. }
+        | FetchError::HostGivenUp { .. } => false,
     };
     let requested_range = ended.attempt.resumable_part().is_some();
     failed_at_range && requested_range && !ended.wire.is_simulated()

@@ -1,7 +1,6 @@
 //! Decides, without I/O, whether a partial body may be kept and whether a response continues it
 //! (RFC 9110 §14, §15.3.7). Bytes of two versions are never joined.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode, header};
@@ -96,9 +95,8 @@ const MAX_VALIDATOR_BYTES: usize = 300;
 pub(super) fn version(attempt: &Attempt, head: &ResponseHead) -> Option<BodyVersion> {
     let takes_ranges = head.header_str(header::ACCEPT_RANGES) != Some("none");
     // The URL is stored with the partial body, so it must not contain a secret.
-    let may_be_written = matches!(attempt.shown_url(), Cow::Borrowed(_));
     if !(attempt.is_plain_get()
-        && may_be_written
+        && !attempt.has_secret_url()
         && takes_ranges
         && head.status == StatusCode::OK
         && coding::is_plain(head))

@@ -76,7 +76,8 @@ impl<T, S> Engine<T, S> {
         self.events.clone().reserve_owned().await.ok()
     }
 
-    /// Settles a job without waiting, for bodies committed later on another thread.
+    /// Settles a job without waiting, for bodies committed later on another thread: a sitemap goes to
+    /// the reader of its list, a robots.txt to the queue, everything else to the reporters.
     pub(crate) fn settle_reserved(
         &self,
         mut settled: SettledJob,
@@ -88,6 +89,12 @@ impl<T, S> Engine<T, S> {
         if let Some(body) = settled.robots.take() {
             return self.learn_rules(settled, body);
         }
+        self.report(settled, permit);
+    }
+
+    /// Counts a settled job, passes it to the reporters, and ends the run if nothing else can be
+    /// saved or too many have failed.
+    fn report(&self, mut settled: SettledJob, permit: mpsc::OwnedPermit<EngineEvent>) {
         if let (Outcome::Failed(error), Some(reported)) =
             (&settled.outcome, &mut settled.record.error)
         {

@@ -306,6 +306,13 @@ impl Attempt {
         }
     }
 
+    /// Whether the URL contains a password that output must not show.
+    #[must_use]
+    pub(crate) fn has_secret_url(&self) -> bool {
+        let hop = self.hop.as_ref();
+        hop.is_some_and(|hop| matches!(mask_inner_passwords(&hop.url), Cow::Owned(_)))
+    }
+
     /// Resets the attempt to the URL of the list, or its mirror, with a fresh redirect chain: the last
     /// one may have led to a mirror that is down, or to a signed URL that is valid only once.
     pub(crate) fn back_to_source(&mut self, method: Method, with_body: bool) {

@@ -38,7 +38,7 @@ pub(crate) use file_names::path_for_user;
 pub use file_store::FolderError;
 #[cfg(feature = "cli")]
 pub(crate) use file_store::SavedFiles;
-pub(crate) use file_store::{FileStore, FilesOptions, file_of};
+pub(crate) use file_store::{FileStore, FilesOptions, MAX_FILE_WRITERS, file_of};
 pub(crate) use memory::MemoryStore;
 pub(crate) use pack_files::PackFiles;
 pub(crate) use pack_store::{

@@ -46,16 +46,17 @@ fn the_bar_shows_how_it_stands_and_leaves_nothing_behind() {
         .into_iter()
         .chain([other.url("/held")]);
     let terminal = Terminal::start(command(urls), 80, false);
-    let text = terminal.wait_for("no response for");
+    let text = terminal.wait_for(&[
+        "3 of 5 done",
+        "in flight, 1 waiting to retry, 1 failed: 1 status",
+        "no response for",
+        "on hold: http://127.0.0.1:",
+        "retry in",
+    ]);
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].contains("3 of 5 done"), "{text}");
     assert!(lines[0].starts_with('━'), "{text}");
-    assert!(
-        lines[1].contains("in flight, 1 waiting to retry, 1 failed: 1 status"),
-        "{text}"
-    );
-    assert!(text.contains("on hold: http://127.0.0.1:"), "{text}");
-    assert!(text.contains("retry in"), "{text}");
+    assert!(lines[1].contains("in flight"), "{text}");
     let (status, text) = terminal.end();
     assert_eq!(status.code(), Some(1));
     assert!(text.starts_with("5 URLs: 4 fetched, 1 failed\n"), "{text}");
@@ -71,7 +72,7 @@ fn results_and_log_lines_pass_above_the_bar() {
     let mut command = command(urls);
     command.arg("-v");
     let terminal = Terminal::start(command, 100, true);
-    let text = terminal.wait_for("no response for");
+    let text = terminal.wait_for(&["no response for", " of 42 done"]);
     // The bar is below all results so far.
     let bar = text.lines().position(|line| line.contains(" of 42 done"));
     let lines: Vec<_> = text.lines().collect();
@@ -88,7 +89,7 @@ fn a_window_that_gets_smaller_is_kept_clean() {
     let server = site();
     let urls = ["/1", "/slow-1", "/slow-2"].map(|path| server.url(path));
     let terminal = Terminal::start(command(urls), 120, false);
-    terminal.wait_for("no response for");
+    terminal.wait_for(&["no response for"]);
     terminal.resize(45);
     thread::sleep(Duration::from_millis(300));
     let text = terminal.text();
@@ -171,8 +172,7 @@ fn a_check_of_files_shows_how_it_stands_and_leaves_nothing_behind() {
     let terminal = Terminal::start(command, 80, false);
     let mut lines = std::fs::File::options().write(true).open(&list).unwrap();
     std::io::Write::write_all(&mut lines, (urls.join("\n") + "\n").as_bytes()).unwrap();
-    let text = terminal.wait_for("3 done");
-    assert!(text.contains("1 failed: 1 checksum"), "{text}");
+    terminal.wait_for(&["3 done", "1 failed: 1 checksum"]);
     drop(lines);
     let (status, text) = terminal.end();
     assert_eq!(status.code(), Some(1));

@@ -199,13 +199,13 @@ impl JournalReader {
         }
     }
 
-    /// Records that another job is about to overwrite the file of `record`. Otherwise, if the run
+    /// Appends to the journal that another job is about to overwrite the file of `record`. Otherwise, if the run
     /// is killed after the overwrite and before the other job's record, the journal would still
     /// list the old content.
     ///
     /// # Errors
     /// If the journal cannot be written.
-    pub(crate) fn give_away(&self, record: Record) -> io::Result<()> {
+    pub(crate) fn journal_takeover(&self, record: Record) -> io::Result<()> {
         let Some(appender) = &self.appender else {
             return Ok(());
         };

@@ -34,6 +34,7 @@ use writer::{CommitOptions, FinalFile, WriteOrder, set_time};
 pub use folder::FolderError;
 #[cfg(feature = "cli")]
 pub(crate) use saved_files::SavedFiles;
+pub(crate) use writer::MAX_WRITERS as MAX_FILE_WRITERS;
 
 /// How long `close` waits for the disk once the run is aborted.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

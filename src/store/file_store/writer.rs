@@ -15,7 +15,7 @@ use crate::store::worker_pool::{OrderHandler, WorkerPool};
 use crate::store::{FileCallback, SaveCallback};
 
 /// Number of writer threads. More than one only helps on network file systems, with their latency.
-const MAX_WRITERS: usize = 4;
+pub(crate) const MAX_WRITERS: usize = 4;
 /// Number of queued orders from which the next thread helps.
 const ORDERS_PER_WRITER: usize = 64;
 

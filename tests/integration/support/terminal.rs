@@ -64,12 +64,13 @@ impl Terminal {
         self.screen.lock().unwrap().screen().contents()
     }
 
-    /// Waits until the screen contains `what`. Returns the whole screen.
-    pub fn wait_for(&self, what: &str) -> String {
+    /// Waits until the screen contains all of `what` at the same time: the program may draw between
+    /// two of the events that a test looks for. Returns the whole screen.
+    pub fn wait_for(&self, what: &[&str]) -> String {
         let start = Instant::now();
         loop {
             let text = self.text();
-            if text.contains(what) {
+            if what.iter().all(|part| text.contains(part)) {
                 return text;
             }
             assert!(
