@@ -3,8 +3,10 @@
 //!
 //! `cargo test` runs some thousands of inputs. `FETCHALL_FUZZ=10000000 cargo test --release --lib
 //! fuzz -- --nocapture --test-threads=1` runs that many per target and prints a tally of the
-//! outcomes. `FETCHALL_FUZZ_SEED` changes the seed, `FETCHALL_FUZZ_ONLY=NUMBER` runs a single input.
+//! outcomes. `fuzz/run` runs the same targets under libFuzzer. `FETCHALL_FUZZ_SEED` changes the seed, `FETCHALL_FUZZ_ONLY=NUMBER` runs a single input.
 
+#[cfg(coverage_guided)]
+mod guided;
 mod mutate;
 
 use std::collections::BTreeMap;
@@ -56,6 +58,17 @@ impl FuzzCampaign {
     /// When the target panics, reports an error or takes too long. The message says how to
     /// reproduce it.
     pub(crate) fn run(self, target: impl FnMut(&FuzzInput<'_>) -> FuzzVerdict + Send + 'static) {
+        #[cfg(coverage_guided)]
+        guided::run(&self, target);
+        #[cfg(not(coverage_guided))]
+        self.run_seeded(target);
+    }
+
+    #[cfg_attr(
+        coverage_guided,
+        expect(dead_code, reason = "libFuzzer makes the inputs")
+    )]
+    fn run_seeded(self, target: impl FnMut(&FuzzInput<'_>) -> FuzzVerdict + Send + 'static) {
         let seed = number_of("FETCHALL_FUZZ_SEED").unwrap_or(SEED);
         let count = number_of("FETCHALL_FUZZ").map_or(self.inputs, |all| all / self.one_of);
         let numbers = match number_of("FETCHALL_FUZZ_ONLY") {

@@ -71,6 +71,11 @@ impl Mutator {
         }
     }
 
+    #[cfg(coverage_guided)]
+    pub(super) fn into_corpus(self) -> Vec<(String, Vec<u8>)> {
+        self.corpus
+    }
+
     /// Writes the input with this number to `out`. Returns the name of the corpus entry from which
     /// it was derived. The first inputs are the unchanged corpus.
     pub(super) fn make(&self, number: u64, out: &mut Vec<u8>) -> &str {

@@ -266,6 +266,38 @@ fn comparable(text: &str, any_order: bool) -> Vec<String> {
     lines
 }
 
+/// Returns the crates that Cargo.toml names for the program and the library.
+fn dependencies() -> BTreeSet<String> {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let mut section = "";
+    let mut names = BTreeSet::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.ends_with("dependencies]")
+            && !section.contains("dev-dependencies")
+            && let Some((name, _)) = line.split_once(" = ")
+        {
+            names.insert(name.to_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn every_dependency_has_a_reason() {
+    let document = std::fs::read_to_string(root().join("docs/dependencies.md")).unwrap();
+    let rows = document.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("| ")?.split_once(" | ")?;
+        (name != "crate").then_some(name)
+    });
+    let rows: BTreeSet<_> = rows
+        .flat_map(|names| names.trim_end_matches(" ●").split(", "))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(rows, dependencies());
+}
+
 #[test]
 fn every_option_in_the_documents_exists() {
     let help = binary().arg("--help").output().unwrap();

@@ -79,7 +79,10 @@ fn draw(bench: &Bench, measured: &[(u32, Rounds)]) -> String {
         TOOLS.iter().filter_map(line).collect()
     };
     let charts = Charts {
-        title: format!("{} thousand responses of 3 bytes from one host", URLS / 1000),
+        title: format!(
+            "{} thousand responses of 3 bytes from one host",
+            URLS / 1000
+        ),
         across: "concurrent requests",
         note: crate::machine(),
         panels: vec![
