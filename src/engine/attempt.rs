@@ -241,7 +241,9 @@ fn open_target<T, S: BodyStore>(
         return BodyTarget::Sitemap(SitemapWriter::new(reply.clone()));
     }
     if let Some(body) = attempt.job.robots() {
-        return BodyTarget::Robots(RobotsWriter::new(body.clone()));
+        let room = engine.robots_room.clone();
+        let kept = head.kept_coding.as_ref().map(|kept| kept.value.clone());
+        return BodyTarget::Robots(RobotsWriter::new(body.clone(), room, kept));
     }
     if let Some(useless) = part.take_if(|_| continued.is_none()) {
         useless.discard();

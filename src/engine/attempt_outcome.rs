@@ -1,7 +1,7 @@
 //! What a response means for its job: it has a body, or another request has to be sent.
 
 use super::redirect::Redirect;
-use crate::model::{BodyHashes, FetchError, PartialBody};
+use crate::model::{BodyHashes, FetchError, PartialBody, RobotsProblem};
 
 /// How an attempt goes on after the response head, and how it ended, unless with an error. `B` is
 /// the body: [`BodySource`] after the head, [`ReceivedBody`] at the end.
@@ -66,6 +66,10 @@ pub(super) fn discards_body(error: &FetchError) -> bool {
         | FetchError::Checksum(_)
         | FetchError::ContentType(_)
         | FetchError::Protocol { .. }
+        // The site does not want it kept.
+        | FetchError::Robots {
+            problem: RobotsProblem::Reserved(_),
+        }
         | FetchError::Save { .. } => true,
         FetchError::InvalidUrl { .. }
         | FetchError::Dns { .. }

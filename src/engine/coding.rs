@@ -60,12 +60,14 @@ const PICTURE: (&str, &str) = ("svgz", "image/svg+xml");
 pub(super) fn kept(attempt: &Attempt, head: &ResponseHead, raw: bool) -> Option<KeptCoding> {
     let named = head.headers.get(header::CONTENT_ENCODING)?;
     let known = codings(&head.headers);
+    // Rules and lists are read here, so that they are decoded whatever the user wants of bodies.
+    let is_read = attempt.job.is_auxiliary();
     // The file's own coding was applied first, so it is listed first.
     let first = known.as_deref().and_then(<[_]>::first).copied();
-    let is_own = first.is_some_and(|first| is_own(attempt, head, first));
+    let is_own = !is_read && first.is_some_and(|first| is_own(attempt, head, first));
     match known {
         Some(known) if known.is_empty() => None,
-        Some(_) if !raw => first.filter(|_| is_own).map(|first| KeptCoding {
+        Some(_) if is_read || !raw => first.filter(|_| is_own).map(|first| KeptCoding {
             value: HeaderValue::from_static(first.name()),
             is_own,
         }),

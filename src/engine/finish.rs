@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody};
 use super::body_target::BodyTarget;
-use super::file_claims::Claims;
 use super::finished_attempt::FinishedAttempt;
 use super::next_step::{
     DelayedRetry, NextStep, StepContext, has_mirror, next_step, wait_after_rejection,
@@ -260,6 +259,10 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
                     };
                     record::settled(engine, self.ended.copy(), Ok(saved), now()).record
                 });
+                if !engine.past.is_empty() {
+                    // Boxed, because few jobs need it and its state would enlarge those of all.
+                    Box::pin(journal_replacement(engine, &self.ended.attempt.job)).await;
+                }
                 let commit = |done| file.commit(with_hashes(hashes, done));
                 self.commit_body(commit).await;
             }
@@ -282,10 +285,6 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
             return;
         };
         let end = now();
-        if !engine.past.is_empty() && Claims::applies_to(&ended.attempt.job) {
-            // Boxed, because few jobs need it and its state would enlarge those of all.
-            Box::pin(journal_takeover(engine, &ended.attempt.job)).await;
-        }
         let done = Box::new({
             let engine = Arc::clone(engine);
             move |result| {
@@ -376,17 +375,27 @@ fn unchanged_body<T, S: BodyStore>(engine: &Engine<T, S>, attempt: &Attempt) -> 
     }
 }
 
-/// If an earlier run wrote this job's file for another job, journals that the file no longer holds
-/// that body. Called just before the file is replaced, so that a job that fails leaves it alone.
-async fn journal_takeover<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, job: &Job) {
-    let (url, file) = (job.url.clone(), engine.store.file_of(job));
-    let request = digest_of(job, &engine.options);
+/// If an earlier run wrote this job's file, journals that the file no longer holds that body. Called
+/// just before the file is replaced, so that a job that fails leaves it alone.
+async fn journal_replacement<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, job: &Job) {
+    let Some(file) = engine.store.file_of(job).filter(|_| !job.is_auxiliary()) else {
+        return;
+    };
+    let (url, request) = (job.url.clone(), digest_of(job, &engine.options));
+    if !engine
+        .past
+        .may_find(url.as_str(), &file, request.as_deref())
+    {
+        return;
+    }
     let engine = Arc::clone(engine);
     let noted = tokio::task::spawn_blocking(move || {
         let past = &engine.past;
-        match past.find(url.as_str(), file.as_ref(), request.as_deref()) {
-            PastRecord::OfAnother(record) => past.journal_takeover(*record),
-            PastRecord::Fetched(_) | PastRecord::None => Ok(()),
+        match past.find(url.as_str(), Some(&file), request.as_deref()) {
+            PastRecord::OfAnother(record) | PastRecord::Fetched(record) => {
+                past.journal_replacement(*record)
+            }
+            PastRecord::None => Ok(()),
         }
     });
     if let Ok(Err(error)) = noted.await {

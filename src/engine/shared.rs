@@ -11,7 +11,7 @@ use super::redirect::Redirect;
 use super::shutdown::Shutdown;
 use crate::model::{
     EndReason, EngineEvent, EventReturnQueue, FetchError, LiveStats, Outcome, RobotsBody,
-    SettledJob,
+    RobotsRoom, SettledJob,
 };
 use crate::report::JournalReader;
 use crate::schedule::{Bandwidth, RetryPolicy, Scheduler};
@@ -47,6 +47,8 @@ pub(crate) struct Engine<T, S> {
     pub past: JournalReader,
     /// Memory shared by all decoders.
     pub windows: DecoderBudget,
+    /// Memory shared by all long robots.txt.
+    pub robots_room: RobotsRoom,
     /// The first error that makes saving impossible for the rest of the run.
     pub broken: OnceLock<FetchError>,
 }
@@ -133,7 +135,7 @@ impl<T, S> Engine<T, S> {
         let (scheduler, shutdown) = (Arc::clone(&self.scheduler), self.shutdown.clone());
         tokio::task::spawn_blocking(move || {
             let _alarm = shutdown.abort_on_panic();
-            scheduler.learn_rules(&settled.record.url, &body, &settled.outcome);
+            scheduler.learn_rules(&settled, &body);
         });
     }
 

@@ -13,7 +13,8 @@ use super::*;
 use crate::fetch::{RawResponse, ResponseBody};
 use crate::model::{
     Attempt, Cause, EngineEvent, ErrorKind, EventReturnQueue, FetchError, InputPosition, Job,
-    ListEntry, LiveStats, OutcomeName, ResponseHead, SendMode, SettledJob, TimeLimit, WireState,
+    ListEntry, LiveStats, OutcomeName, ResponseHead, RobotsRoom, SendMode, SettledJob, TimeLimit,
+    WireState,
 };
 use crate::schedule::{
     Bandwidth, LimitUpdate, PerHostLimit, RetryPolicy, RobotsOptions, ScheduleOptions, Scheduler,
@@ -260,6 +261,7 @@ impl EngineBench {
             shutdown: self.shutdown,
             past: Default::default(),
             windows: DecoderBudget::new(),
+            robots_room: RobotsRoom::default(),
             broken: OnceLock::new(),
         };
         let end = run(engine, list, None, self.updates).await;

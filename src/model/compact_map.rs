@@ -95,6 +95,12 @@ impl CompactMap {
         }
     }
 
+    /// Returns the number of sorted entries.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.sorted.iter().map(Vec::len).sum()
+    }
+
     /// Returns the size of the sorted entries in bytes.
     #[cfg(test)]
     pub(crate) fn size(&self) -> usize {

@@ -100,8 +100,10 @@ pub(crate) use record::ErrorText;
 pub use record::{ContentChange, Record, RecordError};
 pub(crate) use reorder_window::ReorderWindow;
 pub(crate) use response::{KeptCoding, ResponseHead, SentRequest, TlsVersion};
-pub(crate) use robots_body::RobotsBody;
-pub(crate) use robots_txt::{MAX_ROBOTS_BYTES, ROBOTS_PATH, RobotsRules, is_product_token};
+pub(crate) use robots_body::{RobotsBody, RobotsRoom};
+pub(crate) use robots_txt::{
+    MAX_ROBOTS_BYTES, ROBOTS_PATH, RobotsRules, is_product_token, is_robots_txt,
+};
 pub use saved::PackPlace;
 pub(crate) use saved::{PackLimits, PackPosition, SavedBody};
 pub(crate) use shard::{SHARD_VERSION, ShardAssigner, ShardMark, shard_host};

@@ -3,25 +3,83 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use super::robots_txt::MAX_ROBOTS_BYTES;
+
+/// Bytes up to which a robots.txt needs no room. Nearly all are shorter.
+const SHORT_BYTES: usize = 16 * 1024;
+
+/// Maximum number of longer ones in memory, at 500 KiB each, until their rules are read.
+const MAX_LONG_TEXTS: usize = 8;
+
+/// Room for the long ones.
+#[derive(Debug, Clone)]
+pub(crate) struct RobotsRoom(Arc<Semaphore>);
+
+impl Default for RobotsRoom {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_LONG_TEXTS)))
+    }
+}
+
+impl RobotsRoom {
+    /// Waits until one more long text may be in memory.
+    pub(crate) async fn reserve(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.0).acquire_owned().await.ok()
+    }
+}
 
 /// Takes the body of a robots.txt from the attempt that receives it to whoever reads the rules. It
 /// outlives the attempt, because the beginning of a file that is too long counts.
 #[derive(Clone, Default)]
-pub(crate) struct RobotsBody(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct RobotsBody(Arc<Mutex<RobotsText>>);
+
+/// The text of a robots.txt, with what it holds of the room for long ones.
+#[derive(Default)]
+pub(crate) struct RobotsText {
+    pub bytes: Vec<u8>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl RobotsText {
+    /// Whether it is so long that few such texts may be in memory.
+    #[must_use]
+    pub(crate) fn is_long(&self) -> bool {
+        self.room.is_some()
+    }
+}
 
 impl RobotsBody {
+    /// Whether a chunk of this length makes the body a long one, which needs room of its own.
+    #[must_use]
+    pub(crate) fn needs_room(&self, length: usize) -> bool {
+        let text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        text.room.is_none() && text.bytes.len() + length > SHORT_BYTES
+    }
+
+    /// Keeps the room of a long body until its text is dropped.
+    pub(crate) fn keep_room(&self, room: OwnedSemaphorePermit) {
+        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        text.room = Some(room);
+        // At once and always as much: what grows step by step leaves holes of many sizes behind.
+        let rest = MAX_ROBOTS_BYTES.saturating_sub(text.bytes.len());
+        text.bytes.reserve_exact(rest);
+    }
+
     /// Appends a chunk. Returns whether more would count.
     pub(crate) fn append(&self, chunk: &[u8]) -> bool {
-        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MAX_ROBOTS_BYTES.saturating_sub(body.len());
-        body.extend_from_slice(chunk.get(..room).unwrap_or(chunk));
+        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_ROBOTS_BYTES.saturating_sub(text.bytes.len());
+        text.bytes
+            .extend_from_slice(chunk.get(..room).unwrap_or(chunk));
         chunk.len() <= room
     }
 
-    /// Takes the body out, which leaves none.
+    /// Takes the text out, which leaves none.
     #[must_use]
-    pub(crate) fn take(&self) -> Vec<u8> {
+    pub(crate) fn take(&self) -> RobotsText {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -18,7 +18,7 @@ use url::{Position, Url};
 pub(crate) const MAX_ROBOTS_BYTES: usize = 500 * 1024;
 /// Bytes of a line that count, as in Google's parser.
 const MAX_LINE_BYTES: usize = 16_663;
-/// How robots.txt is named at an origin. It may always be fetched (RFC 9309 §2.2.2).
+/// How robots.txt is named at an origin.
 pub(crate) const ROBOTS_PATH: &str = "/robots.txt";
 /// Names of `Disallow` that are common by mistake; a site that misspells it means it.
 const DISALLOW_NAMES: [&str; 6] = [
@@ -74,7 +74,7 @@ impl RobotsRules {
     /// linear in the length of the rules times that of the URL, whatever the patterns are.
     #[must_use]
     pub(crate) fn disallowing(&self, url: &Url) -> Option<&str> {
-        if self.access.is_empty() || url.path() == ROBOTS_PATH {
+        if self.access.is_empty() || is_robots_txt(url) {
             return None;
         }
         let target = target(url);
@@ -94,6 +94,12 @@ impl RobotsRules {
         let (_, value) = rules.find(|(pattern, _)| is_match(pattern, &target))?;
         std::str::from_utf8(value).ok()
     }
+}
+
+/// Whether a URL is that of the rules themselves, which may always be fetched (RFC 9309 §2.2.2).
+#[must_use]
+pub(crate) fn is_robots_txt(url: &Url) -> bool {
+    url.path() == ROBOTS_PATH && url.query().is_none()
 }
 
 /// Whether a name is a product token: letters, digits, `_` and `-`.
@@ -253,7 +259,9 @@ impl<'a> RuleGroups<'a> {
         let seconds = std::str::from_utf8(value)
             .ok()
             .and_then(|text| text.parse().ok());
-        let delay = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let delay = seconds
+            .filter(|seconds: &f64| *seconds >= 0.0 && seconds.is_finite())
+            .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
         self.delay = self.delay.max(delay);
         self.apply_delay();
     }

@@ -18,8 +18,9 @@ const MAX_NAMED: usize = 10;
 
 /// Puts journals together, one after the other. Memory holds 16 bytes for each line of one journal, and
 /// a bit for each line of all of them.
-#[derive(Default)]
 pub(crate) struct JournalMerge {
+    /// What ends a record in the output.
+    end: &'static [u8],
     summary: Summary,
     seen: SeenLines,
     /// The division of the list, and the journal of each of its shards.
@@ -35,8 +36,16 @@ struct MergedShard {
     lines: Option<(u64, u64)>,
 }
 
+/// What tells the lines of a journal apart, beside their numbers.
+#[derive(Clone, Copy)]
+enum LineName {
+    Input,
+    Url,
+}
+
 /// The newest records of a journal.
 struct NewestRecords {
+    by: LineName,
     keys: KeyHasher,
     offsets: CompactMap,
     mark: Option<ShardMark>,
@@ -44,8 +53,23 @@ struct NewestRecords {
 }
 
 impl NewestRecords {
+    /// Reads a journal.
     fn read(file: &File) -> io::Result<Self> {
+        let newest = Self::read_by(file, LineName::Input)?;
+        let lines = newest.mark.and_then(|mark| mark.lines);
+        if lines.is_none_or(|lines| newest.offsets.len() as u64 <= lines) {
+            return Ok(newest);
+        }
+        // A later run may have found the same list under another name: from another directory, or on
+        // stdin.
+        let renamed = Self::read_by(file, LineName::Url)?;
+        let fits = lines == Some(renamed.offsets.len() as u64);
+        Ok(if fits { renamed } else { newest })
+    }
+
+    fn read_by(file: &File, by: LineName) -> io::Result<Self> {
         let mut newest = Self {
+            by,
             keys: KeyHasher::default(),
             offsets: CompactMap::default(),
             mark: None,
@@ -79,7 +103,11 @@ impl NewestRecords {
     }
 
     fn key(&self, record: &Record) -> HashKey {
-        self.keys.of(&(&*record.input, record.line))
+        let name = match self.by {
+            LineName::Input => &*record.input,
+            LineName::Url => record.url.as_str(),
+        };
+        self.keys.of(&(name, record.line))
     }
 
     fn is_newest(&self, record: &Record, offset: u64) -> bool {
@@ -88,6 +116,17 @@ impl NewestRecords {
 }
 
 impl JournalMerge {
+    pub(crate) fn new(end: &'static [u8]) -> Self {
+        Self {
+            end,
+            summary: Summary::default(),
+            seen: SeenLines::default(),
+            first: None,
+            shards: BTreeMap::new(),
+            times: None,
+        }
+    }
+
     /// Adds a journal: writes the newest record of each of its lines to `out`.
     ///
     /// # Errors
@@ -119,7 +158,7 @@ impl JournalMerge {
             }
             self.count(&record);
             let bytes = line.bytes.unwrap_or_default().trim_ascii();
-            if let Err(error) = out.write_all(bytes).and_then(|()| out.write_all(b"\n")) {
+            if let Err(error) = out.write_all(bytes).and_then(|()| out.write_all(self.end)) {
                 return Ok(Err(error));
             }
         }
@@ -256,8 +295,12 @@ impl JournalMerge {
                 .fold((u64::MAX, 0), |(least, most), (_, list)| {
                     (least.min(*list), most.max(*list))
                 });
+            let list = match least == most {
+                true => least.to_string(),
+                false => format!("{least} to {most}"),
+            };
             self.tell(format!(
-                "the shards are not of the same list: it has {least} to {most} lines, and they have {all}"
+                "the shards are not of the same list: it has {list} lines, and they have {all}"
             ));
         }
     }

@@ -81,6 +81,12 @@ fn bound(hosts: &[(String, u64)], shard: Shard, interval: impl Fn(&str) -> Durat
             count(urls.div_ceil(shards)),
             format_duration(interval)
         ),
+        _ if hosts.is_empty() && !interval("").is_zero() => {
+            "no minimum time is known: no host has many more requests than the others".to_owned()
+        }
+        Some((_, _, interval)) if !interval.is_zero() => {
+            "no minimum time: no host has more than one request".to_owned()
+        }
         _ => {
             "no minimum time is known: no interval between the requests to a host is set".to_owned()
         }
@@ -108,6 +114,16 @@ mod tests {
             Duration::from_secs(seconds)
         };
         shard_sizes(&mut tally, shard, interval).join("\n")
+    }
+
+    #[test]
+    fn without_a_bound_it_says_why() {
+        let shard = Shard::new(0, NonZeroU32::new(2).unwrap(), ShardBy::Host).unwrap();
+        let second = |_: &str| Duration::from_secs(1);
+        assert!(bound(&[], shard, second).contains("more requests than the others"));
+        let once = [("a.example".to_owned(), 1)];
+        assert!(bound(&once, shard, second).contains("more than one request"));
+        assert!(bound(&once, shard, |_| Duration::ZERO).contains("is set"));
     }
 
     #[test]

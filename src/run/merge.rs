@@ -26,7 +26,8 @@ pub async fn merge(config: Config) -> Result<Summary, RunError> {
         let stream = config.report.results.map(|(_, stream)| stream);
         let stream = stream.unwrap_or_else(|| Box::new(io::sink()));
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, stream);
-        let mut merge = JournalMerge::default();
+        let end: &[u8] = if config.report.print0 { b"\0" } else { b"\n" };
+        let mut merge = JournalMerge::new(end);
         for source in &config.input.sources {
             if let Source::File(path) = source {
                 let file = open(path)?;

@@ -34,7 +34,7 @@ use crate::engine::{self, DecoderBudget, Engine, RunClock, Shutdown};
 use crate::fetch::{FaultyTransport, HttpTransport, Transport, TransportError};
 use crate::input::{self, Batch};
 use crate::model::{
-    EndReason, EngineEvent, LiveStats, ReorderWindow, Sha256, Summary, start_thread,
+    EndReason, EngineEvent, LiveStats, ReorderWindow, RobotsRoom, Sha256, Summary, start_thread,
 };
 use crate::report::{JournalReader, Pump, ReportError, Reporter};
 use crate::schedule::{Bandwidth, Scheduler};
@@ -371,6 +371,7 @@ impl PreparedRun {
             shutdown: self.shutdown.clone(),
             past: self.past,
             windows: DecoderBudget::new(),
+            robots_room: RobotsRoom::default(),
             broken: OnceLock::new(),
         };
         let updates = self.config.limit_updates;

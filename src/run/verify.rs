@@ -7,6 +7,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -243,8 +244,38 @@ impl Inspection {
         summary.input = self.live.listed();
         summary.list_ended = true;
         summary.skipped = summary.input.saturating_sub(summary.failed);
-        notify(&summary_text(&summary, strange, self.words(is_whole)));
+        notify(&self.summary_text(&summary, strange, self.words(is_whole)));
         Ok(summary)
+    }
+
+    /// `words` are those for one thing, for several, and for what is right with them.
+    fn summary_text(&self, summary: &Summary, strange: u64, words: (&str, &str, &str)) -> String {
+        let missing = summary
+            .changes
+            .get(&ContentChange::Gone)
+            .copied()
+            .unwrap_or_default();
+        let changed = summary.failed - missing;
+        let passed_over = match &self.shelf {
+            Shelf::Packs(packs) => packs.passed_over.load(Ordering::Relaxed),
+            Shelf::Files(_) | Shelf::None => 0,
+        };
+        let (one, many, good) = words;
+        let noun = if summary.input == 1 { one } else { many };
+        let mut text = format!(
+            "{} {noun}: {} {good}, {missing} missing, {changed} changed",
+            summary.input,
+            summary.skipped.saturating_sub(passed_over)
+        );
+        if passed_over > 0 {
+            text.push_str(&format!(
+                ", {passed_over} in packs that were delivered and are gone"
+            ));
+        }
+        if strange > 0 {
+            text.push_str(&format!("; {strange} strange"));
+        }
+        text
     }
 
     /// What is counted, one and several of it, and what it is if all is well.
@@ -623,24 +654,4 @@ fn unreadable(what: &str, source: io::Error) -> Problem {
         what: what.to_owned(),
         source,
     })
-}
-
-/// `words` are those for one thing, for several, and for what is right with them.
-fn summary_text(summary: &Summary, strange: u64, words: (&str, &str, &str)) -> String {
-    let missing = summary
-        .changes
-        .get(&ContentChange::Gone)
-        .copied()
-        .unwrap_or_default();
-    let changed = summary.failed - missing;
-    let (one, many, good) = words;
-    let noun = if summary.input == 1 { one } else { many };
-    let mut text = format!(
-        "{} {noun}: {} {good}, {missing} missing, {changed} changed",
-        summary.input, summary.skipped
-    );
-    if strange > 0 {
-        text.push_str(&format!("; {strange} strange"));
-    }
-    text
 }

@@ -37,8 +37,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
 use crate::model::{
-    Attempt, Feedback, FetchError, HostKey, HostVerdict, Job, LiveStats, Outcome, ROBOTS_PATH,
-    RobotsBody, Straggler, deadline_after, now,
+    Attempt, Feedback, FetchError, HostKey, HostVerdict, Job, LiveStats, ROBOTS_PATH, RobotsBody,
+    SettledJob, Straggler, deadline_after, is_robots_txt, now,
 };
 
 use circuit_breaker::ProbePolicy;
@@ -401,13 +401,19 @@ impl Scheduler {
         }
     }
 
-    /// Takes in the robots.txt of an origin, at `url`, and lets those of its URLs run that it allows.
-    pub(crate) fn learn_rules(&self, url: &str, body: &RobotsBody, outcome: &Outcome) {
+    /// Takes in the robots.txt of an origin, and lets those of its URLs run that it allows.
+    pub(crate) fn learn_rules(&self, settled: &SettledJob, body: &RobotsBody) {
         let Some(robots) = &self.robots else {
             return;
         };
+        let url = settled.record.url.as_str();
         let origin = url.strip_suffix(ROBOTS_PATH).unwrap_or(url);
-        let rules = SiteRules::read(body, outcome, robots.agent());
+        let rules = SiteRules::read(
+            body,
+            &settled.outcome,
+            settled.record.redirects > 0,
+            robots.agent(),
+        );
         self.live.count_robots_file();
         let mut allowed = Vec::new();
         loop {
@@ -602,7 +608,7 @@ fn rules(options: &ScheduleOptions, retry: &RetryPolicy, total: NonZeroUsize) ->
 
 /// Whether an attempt needs no permission: it fetches a robots.txt, for the run or for the list.
 fn is_exempt(attempt: &Attempt) -> bool {
-    attempt.job.robots().is_some() || attempt.url().path() == ROBOTS_PATH
+    attempt.job.robots().is_some() || is_robots_txt(attempt.url())
 }
 
 fn stragglers(queue: &FairQueue<Box<Attempt>>, now: Instant) -> Vec<Straggler> {

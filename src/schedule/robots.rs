@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use crate::model::{
-    FetchError, GiveUpReason, HostKey, Outcome, ROBOTS_PATH, RobotsBody, RobotsProblem,
-    RobotsRules, deadline_after, elide_middle, is_product_token, now,
+    FetchError, GiveUpReason, HostKey, Outcome, RobotsBody, RobotsProblem, RobotsRules,
+    deadline_after, elide_middle, is_product_token, is_robots_txt, now,
 };
 
 /// Rules are read again after this time (RFC 9309 §2.4).
@@ -88,8 +88,13 @@ pub(super) enum SiteRules {
 }
 
 impl SiteRules {
-    /// Reads the result of a fetched robots.txt.
-    pub(super) fn read(body: &RobotsBody, outcome: &Outcome, agent: &str) -> Self {
+    /// Reads the result of a fetched robots.txt, which may have been looked for elsewhere in the end.
+    pub(super) fn read(
+        body: &RobotsBody,
+        outcome: &Outcome,
+        was_redirected: bool,
+        agent: &str,
+    ) -> Self {
         let error = match outcome {
             Outcome::Failed(error) => error,
             Outcome::Fetched(_) | Outcome::Skipped => return Self::parse(body, agent),
@@ -100,12 +105,21 @@ impl SiteRules {
             FetchError::Status { status, .. } if is_unavailable(status.as_u16()) => Self::Open,
             // Redirects that lead nowhere are the answer of a site without the file (§2.3.1.2).
             FetchError::Redirect { .. } => Self::Open,
+            // Another host is not reached; nothing is known of the one that sent there.
+            error if was_redirected => Self::Unread(Arc::new(unread(error))),
             error => Self::Unread(Arc::new(denial(error))),
         }
     }
 
     fn parse(body: &RobotsBody, agent: &str) -> Self {
-        let rules = RobotsRules::parse(&body.take(), agent);
+        /// Long texts are read one after the other: meanwhile their rules take many times as much.
+        static READING: Mutex<()> = Mutex::new(());
+
+        let text = body.take();
+        let _turn = text
+            .is_long()
+            .then(|| READING.lock().unwrap_or_else(PoisonError::into_inner));
+        let rules = RobotsRules::parse(&text.bytes, agent);
         match rules.is_empty() {
             true => Self::Open,
             false => Self::Rules(Arc::new(rules)),
@@ -144,9 +158,8 @@ fn is_unavailable(status: u16) -> bool {
 /// Returns the error of the URLs of an origin whose robots.txt failed with `error`. Where no
 /// connection came about, that is what fails the URLs.
 fn denial(error: &FetchError) -> FetchError {
-    let error = Arc::new(error.clone());
-    match &*error {
-        FetchError::HostGivenUp { .. } => FetchError::clone(&error),
+    match error {
+        FetchError::HostGivenUp { .. } => error.clone(),
         FetchError::Dns { .. }
         | FetchError::Refused { .. }
         | FetchError::Unreachable { .. }
@@ -154,12 +167,16 @@ fn denial(error: &FetchError) -> FetchError {
         | FetchError::Tls { .. }
         | FetchError::Denied(_)
         | FetchError::Proxy { .. } => FetchError::HostGivenUp {
-            error,
+            error: Arc::new(error.clone()),
             why: GiveUpReason::RobotsUnread,
         },
-        _ => FetchError::Robots {
-            problem: RobotsProblem::Unread(error),
-        },
+        _ => unread(error),
+    }
+}
+
+fn unread(error: &FetchError) -> FetchError {
+    FetchError::Robots {
+        problem: RobotsProblem::Unread(Arc::new(error.clone())),
     }
 }
 
@@ -210,7 +227,7 @@ impl RobotsRegistry {
 
     /// Decides about a URL. The rules are matched without a lock: hostile ones take milliseconds.
     pub(super) fn permission(&self, url: &Url) -> Permission {
-        if url.path() == ROBOTS_PATH {
+        if is_robots_txt(url) {
             return Permission::Granted(None);
         }
         let Some(found) = self.find(HostKey::key_str(url)) else {
@@ -296,13 +313,19 @@ mod tests {
             head: None,
             saved: SavedBody::default(),
         };
-        SiteRules::read(&body, &Outcome::Fetched(Box::new(fetched)), PRODUCT_TOKEN)
+        SiteRules::read(
+            &body,
+            &Outcome::Fetched(Box::new(fetched)),
+            false,
+            PRODUCT_TOKEN,
+        )
     }
 
     /// Returns what a failed robots.txt means for the URLs of its origin.
     fn after(error: FetchError) -> Option<FetchError> {
         let url = Url::parse("http://a.test/x").unwrap();
-        SiteRules::read(&RobotsBody::default(), &Outcome::Failed(error), "x").denial(&url)
+        let outcome = Outcome::Failed(error);
+        SiteRules::read(&RobotsBody::default(), &outcome, false, "x").denial(&url)
     }
 
     fn status(code: u16) -> FetchError {

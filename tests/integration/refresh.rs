@@ -1,10 +1,13 @@
 use std::fs;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use fetchall::{ContentChange, OutcomeName};
 use wiremock::{MockServer, ResponseTemplate};
 
 use crate::support::mock::{HeaderLine, asked, get, go, page, status};
-use crate::support::{Done, Out, said};
+use crate::support::{Background, Done, Out, Server, binary, header, path, response, said, until};
 
 const TAG: &str = "W/\"a\"";
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -189,4 +192,55 @@ async fn a_page_that_was_gone_and_is_there_again_is_fetched_with_refresh() {
     assert_eq!(done.of("/gone").outcome, OutcomeName::Skipped);
     let again = site.run(&["--refresh"]);
     assert_eq!(again.of("/gone").outcome, OutcomeName::Fetched);
+}
+
+/// Otherwise the bytes of one version would stand under the record, and the validators, of another.
+#[test]
+fn a_refresh_that_is_killed_leaves_no_record_of_other_bytes() {
+    let version = Arc::new(AtomicU8::new(0));
+    let server = Server::http({
+        let version = Arc::clone(&version);
+        move |request| {
+            let version = version.load(Ordering::SeqCst);
+            let tag = format!("\"{version}\"");
+            match header(request, "if-none-match") == Some(&tag) {
+                true => response("304 Not Modified", &[&format!("ETag: {tag}")], b""),
+                // All versions have the same length.
+                false => {
+                    let page = format!("{} {version}", path(request)).repeat(200);
+                    response("200 OK", &[&format!("ETag: {tag}")], page.as_bytes())
+                }
+            }
+        }
+    });
+    let urls: Vec<_> = (100..250).map(|n| server.url(&format!("/{n}"))).collect();
+    for kill_after in [20, 70, 120] {
+        let out = Out::new();
+        let run = || out.run().arg("--sha256").urls(&urls);
+        version.store(0, Ordering::SeqCst);
+        run().expect_exit(0);
+        version.store(1, Ordering::SeqCst);
+        let before = server.requests().len();
+        let mut command = binary();
+        command
+            .args(["--refresh", "-o"])
+            .arg(out.path())
+            .args(&urls);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = Background(command.spawn().unwrap());
+        until("some are fetched", || {
+            server.requests().len() >= before + kill_after
+        });
+        child.0.kill().unwrap();
+        child.0.wait().unwrap();
+        // What the server has now is what it had before the run that was killed.
+        version.store(0, Ordering::SeqCst);
+        run().arg("--refresh").expect_exit(0);
+        let verified = out.run().arg("--verify").urls(&urls).go();
+        assert_eq!(verified.code, Some(0), "{}", verified.stderr);
+        for record in run().expect_exit(0).records {
+            let file = out.path().join(record.file.unwrap());
+            assert!(fs::read_to_string(file).unwrap().ends_with(" 0"));
+        }
+    }
 }

@@ -9,7 +9,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
 use crate::support::mock::{asked, get, go, page, redirect, status};
 use crate::support::{
-    Connection, Done, Out, Run, Server, Warc, closed_port, logged, path, response, said,
+    Connection, Done, Out, Run, Server, Warc, closed_port, header, logged, path, response, said,
 };
 
 /// A server with this robots.txt and a page everywhere else.
@@ -305,7 +305,11 @@ async fn the_agent_has_its_own_groups() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crawl_delay_spaces_requests_within_bounds() {
-    for (delay, max, gap) in [("0.2", "30s", 200), ("60", "100ms", 100)] {
+    for (delay, max, gap) in [
+        ("0.2", "30s", 200),
+        ("60", "100ms", 100),
+        ("1e30", "100ms", 100),
+    ] {
         let server = site(page(format!(
             "User-agent: *\nCrawl-delay: {delay}\nDisallow: /x"
         )))
@@ -438,6 +442,77 @@ fn what_comes_after_500_kib_is_not_read() {
     }
 }
 
+/// Also with `--raw`, which is about bodies that are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coded_robots_txt_is_decoded_or_allows_nothing() {
+    let rules = "User-agent: *\nDisallow: /x\n";
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(rules.as_bytes()).unwrap();
+    let packed = packer.finish().unwrap();
+    let coded = |coding: &str| {
+        let body = ResponseTemplate::new(200).set_body_raw(packed.clone(), "application/gzip");
+        body.insert_header("Content-Encoding", coding)
+    };
+    for args in [&[][..], &["--raw"]] {
+        let server = site(coded("gzip")).await;
+        let done = go(fetch(&server, &["/x", "/y"]).args(args.to_vec()), 1);
+        assert_eq!(kind(done.of("/x")), Some(ErrorKind::Robots), "{args:?}");
+        assert!(done.of("/y").ok, "{args:?}");
+        let server = site(coded("x-own")).await;
+        let run = fetch(&server, &["/x", "/y"]).args(args.to_vec());
+        let done = go(run.arg("--retries=0"), 1);
+        for record in &done.records {
+            assert_eq!(kind(record), Some(ErrorKind::Robots), "{args:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_robots_txt_at_a_host_that_is_not_reached_allows_nothing() {
+    let elsewhere = format!("http://{}/robots.txt", closed_port());
+    let server = site(redirect(&elsewhere)).await;
+    let done = go(fetch(&server, &["/x"]).arg("--retries=0"), 1);
+    assert_eq!(kind(done.record()), Some(ErrorKind::Robots));
+    assert!(
+        message(done.record()).contains("refused"),
+        "{}",
+        message(done.record())
+    );
+}
+
+/// The rules of the file apply to other resources at its path.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_file_itself_needs_no_permission() {
+    let server = site(page("User-agent: *\nDisallow: /")).await;
+    let done = go(fetch(&server, &["/robots.txt", "/robots.txt?x"]), 1);
+    assert!(done.of("/robots.txt").ok);
+    assert_eq!(kind(done.of("?x")), Some(ErrorKind::Robots));
+}
+
+#[test]
+fn long_robots_txts_of_many_origins_take_bounded_memory() {
+    let rules: String = (0..15_000)
+        .map(|n| format!("Disallow: /p{n:06}/abcdefghij\n"))
+        .collect();
+    let rules = format!("User-agent: *\n{rules}");
+    let server = Server::http(move |request| match path(request) {
+        "/robots.txt" => response("200 OK", &[], rules.as_bytes()),
+        _ => response("200 OK", &[], b""),
+    });
+    let address = server.addr;
+    let hosts: Vec<_> = (0..200)
+        .map(|n| format!("n{n}.test:{}", address.port()))
+        .collect();
+    let rules = hosts
+        .iter()
+        .map(|host| format!("--resolve={host}:{}", address.ip()));
+    let urls = hosts.iter().map(|host| format!("http://{host}/"));
+    let done = obedient().args(rules).urls(urls).expect_exit(0);
+    assert_eq!(done.records.len(), 200);
+    // A debug build takes 25 MiB without the rules.
+    assert!(done.peak < 128 << 10, "{} KiB", done.peak);
+}
+
 #[test]
 fn a_slow_robots_txt_costs_other_hosts_nothing() {
     let slow = broken(|connection| {
@@ -491,6 +566,32 @@ async fn a_pack_and_a_journal_have_no_robots_txt() {
     assert_eq!(again.skipped(), 2);
     // Rules are those of a run, and never of an earlier one.
     assert_eq!(asked_of(&server).await.0, 2);
+}
+
+#[test]
+fn what_is_respected_leaves_no_part() {
+    let server = Server::start(|connection| {
+        while let Some(request) = connection.request()? {
+            if header(&request, "range").is_none() {
+                let head = "HTTP/1.1 200 OK\r\nETag: \"v\"\r\nContent-Length: 1000\r\n\r\n";
+                return connection.send(&[head.as_bytes(), &[b'x'; 500]].concat());
+            }
+            let headers = [
+                "ETag: \"v\"",
+                "Content-Range: bytes 500-999/1000",
+                "X-Robots-Tag: noai",
+            ];
+            connection.send(&response("206 Partial Content", &headers, &[b'x'; 500]))?;
+        }
+        Ok(())
+    });
+    let out = Out::new();
+    let run = || out.run().arg("--retries=0").urls([server.url("/x")]);
+    run().expect_exit(1);
+    assert!(!out.unfinished().is_empty(), "a part, and its version");
+    let done = run().arg("--respect=noai").expect_exit(1);
+    assert_eq!(kind(done.record()), Some(ErrorKind::Robots));
+    assert_eq!(out.unfinished(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

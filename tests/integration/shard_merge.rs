@@ -332,6 +332,24 @@ fn parts_of_a_split_that_note_their_shards_are_put_together() {
     assert_eq!(done.records.len(), 52);
 }
 
+/// A job that is tried again may begin in another directory.
+#[test]
+fn a_list_under_another_name_is_the_same_list() {
+    let site = site();
+    let list = lines(&site);
+    let shards = Shards::new(&list).fetch_all();
+    for index in 0..SHARDS {
+        let mut args = shards.args(index);
+        args.pop();
+        Run::new().args(args).arg("-").stdin(list.join("\n")).go();
+    }
+    let done = shards.merge_all().arg("--failures-ok").expect_exit(0);
+    assert_eq!(done.records.len(), 52);
+    let merged = shards.merge_all().args(["--failures-ok", "--print0"]);
+    let text = merged.text().go().stdout;
+    assert_eq!(text.matches("}\0{").count(), 51);
+}
+
 #[test]
 fn a_shard_that_was_killed_and_run_again_gives_the_same_records() {
     let site = site();

@@ -17,7 +17,7 @@ use crate::fetch::Transport;
 use crate::fuzz::hold;
 use crate::model::{
     Attempt, BodyVersion, ErrorKind, EventReturnQueue, FetchError, Job, LineOptions, LiveStats,
-    PartialBody, PriorFetch, ResponseHead, Revalidation,
+    PartialBody, PriorFetch, ResponseHead, Revalidation, RobotsRoom,
 };
 use crate::schedule::{Bandwidth, RetryPolicy, ScheduleOptions, Scheduler};
 use crate::store::{BodyStore, DiscardStore};
@@ -55,6 +55,7 @@ fn engine<T: Transport>(transport: T) -> Engine<T, DiscardStore> {
         shutdown: Shutdown::new(),
         past: Default::default(),
         windows: DecoderBudget::new(),
+        robots_room: RobotsRoom::default(),
         broken: OnceLock::new(),
     }
 }

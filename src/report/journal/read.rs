@@ -166,6 +166,12 @@ impl JournalReader {
         self.index.beyond_limit()
     }
 
+    /// Whether there may be a record of a job, or of another one in its file. Reads no disk.
+    #[must_use]
+    pub(crate) fn may_find(&self, url: &str, file: &RelPath, request: Option<&str>) -> bool {
+        self.index.get(url, Some(file), request).is_some()
+    }
+
     /// Finds the record of a job by its URL, its file (if bodies are saved to files) and its
     /// request (if it is not a plain GET). Reads the disk. A record that can no longer be read
     /// counts as [`PastRecord::None`].
@@ -199,18 +205,18 @@ impl JournalReader {
         }
     }
 
-    /// Appends to the journal that another job is about to overwrite the file of `record`. Otherwise, if the run
-    /// is killed after the overwrite and before the other job's record, the journal would still
-    /// list the old content.
+    /// Appends to the journal that the file of `record` is about to be replaced. Otherwise, if the run
+    /// is killed between the replacement and the next record, the journal would still list the old
+    /// content, with its hashes and the validators that `--refresh` sends.
     ///
     /// # Errors
     /// If the journal cannot be written.
-    pub(crate) fn journal_takeover(&self, record: Record) -> io::Result<()> {
+    pub(crate) fn journal_replacement(&self, record: Record) -> io::Result<()> {
         let Some(appender) = &self.appender else {
             return Ok(());
         };
         let file = record.file.clone();
-        let lost = lost_record(record, "file taken over by another input line");
+        let lost = lost_record(record, "file replaced by another body");
         let mut line = Vec::new();
         Record { file, ..lost }.write_json(&mut line)?;
         line.push(b'\n');

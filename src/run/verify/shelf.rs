@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::SaveOptions;
 use crate::engine::BodyVerifier;
@@ -84,6 +85,9 @@ impl Shelf {
                 checks.skip(length - needed);
                 checks.finish()?;
             }
+            (Self::Packs(packs), _, None) if record.pack.is_some() => {
+                packs.passed_over.fetch_add(1, Ordering::Relaxed);
+            }
             (_, _, Some((pack, place))) => {
                 let mut checked = Ok(());
                 pack.read(place, |piece| {
@@ -105,6 +109,8 @@ pub(super) struct SavedPacks {
     files: PackFiles,
     /// What the journal says of them.
     pub(super) history: PackHistory,
+    /// Bodies that were not looked at, because their pack was delivered and is gone.
+    pub(super) passed_over: AtomicU64,
 }
 
 impl SavedPacks {
@@ -112,7 +118,11 @@ impl SavedPacks {
         let files = PackFiles::new(path);
         SavedPack::open(path)?;
         let history = PackHistory::default();
-        Ok(Self { files, history })
+        Ok(Self {
+            files,
+            history,
+            passed_over: AtomicU64::default(),
+        })
     }
 
     /// Sets what the journal says of the packs.

@@ -94,6 +94,9 @@ fn each_pack_is_delivered_once_with_what_is_known_of_it() {
     assert_eq!(series.lines("told.jsonl").len(), finished.len());
     let verified = series.run().arg("--verify").stdin("").expect_exit(0);
     assert!(verified.records.is_empty(), "{}", verified.stdout);
+    let gone =
+        "60 responses: 0 good, 0 missing, 0 changed, 60 in packs that were delivered and are gone";
+    assert!(verified.stderr.contains(gone), "{}", verified.stderr);
 }
 
 #[test]
