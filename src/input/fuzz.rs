@@ -229,9 +229,13 @@ fn look_at_bad(bad: &InvalidLine) -> Result<(), String> {
         .map(|place| find_iter(&bad.raw, place).count())
         .sum();
     // In a path or query it is not a secret; the line is invalid for another reason.
-    let in_path = Url::parse(&bad.shown).is_ok_and(|url| {
-        url.username().is_empty() && count(url[Position::BeforePath..].as_bytes()) > 0
-    });
+    let is_in_path = |word: &str| {
+        Url::parse(word).is_ok_and(|url| {
+            url.username().is_empty() && count(url[Position::BeforePath..].as_bytes()) > 0
+        })
+    };
+    // The reason may name a column.
+    let in_path = is_in_path(&bad.shown) || reason.split_ascii_whitespace().any(is_in_path);
     if as_secret == count(&bad.raw) && !in_path {
         hold!(
             count(bad.shown.as_bytes()) == 0 && count(reason.as_bytes()) == 0,

@@ -81,12 +81,14 @@ impl ExpectedJournal {
         let is_short = line.len() <= MAX_LINE_BYTES + usize::from(is_ended);
         let record = serde_json::from_slice::<Record>(line).ok();
         let Some(record) = record.filter(|_| is_short) else {
-            let beginning = b"{\"line\":";
-            let short = line.len().min(beginning.len());
             let marked = line.strip_prefix(b" ").unwrap_or(line);
-            let short = short.min(marked.len());
-            let is_first =
-                marked[..short] == beginning[..short] || line.iter().all(|byte| *byte == 0);
+            let begins = |beginning: &[u8]| {
+                let short = marked.len().min(beginning.len());
+                marked[..short] == beginning[..short]
+            };
+            let is_first = begins(b"{\"line\":")
+                || begins(b"{\"shard\":")
+                || line.iter().all(|byte| *byte == 0);
             if !is_ended && (self.records > 0 || (is_short && is_first)) {
                 self.torn = true;
                 return;

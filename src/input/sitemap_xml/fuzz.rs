@@ -5,8 +5,13 @@ use super::{MAX_DATE_BYTES, MAX_LOCATION_BYTES};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 
 fn try_sitemap(input: &FuzzInput<'_>) -> FuzzVerdict {
+    // What is in front of the reader removes the mark of UTF-8.
+    let mut bytes = input.bytes;
+    while let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
+        bytes = rest;
+    }
     let read = |capacity| {
-        let read = read_through(input.bytes, capacity);
+        let read = read_through(bytes, capacity);
         read.map_err(|error| error.to_string())
     };
     let whole = read(1 << 16);
