@@ -11,8 +11,8 @@ use super::request::digest_of;
 use super::usage::UsageNotes;
 use super::{Engine, EngineOptions};
 use crate::model::{
-    Attempt, ContentChange, FetchError, FetchSuccess, InvalidLine, Job, LineOptions, Outcome,
-    OutcomeName, PartialBody, Record, RecordError, ResponseHead, Revalidation, SavedBody,
+    Attempt, AttemptTrace, ContentChange, FetchError, FetchSuccess, InvalidLine, Job, LineOptions,
+    Outcome, OutcomeName, PartialBody, Record, RecordError, ResponseHead, Revalidation, SavedBody,
     SettledJob, TraceOutcome, now,
 };
 
@@ -119,8 +119,9 @@ pub(super) fn failed_unsent<T, S>(
     };
     record.set_place(None, packed_to);
     let outcome = Outcome::Failed(error);
-    let settled = SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw);
-    with_reply(settled.with_traces(traces), attempt.job.options)
+    let mut settled = SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw);
+    complete(&mut settled, traces, attempt.job.options);
+    settled
 }
 
 /// Settles a job whose last attempt ended at `end`.
@@ -179,17 +180,24 @@ pub(super) fn settled<T, S>(
     }
     fill_usage(&mut record, usage.unwrap_or_default());
     let outcome = outcome_of(result, head);
-    record.status = status_of(&record, &outcome);
-    record.outcome = outcome.name();
-    let settled = SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw);
-    with_reply(settled.with_traces(traces), attempt.job.options)
+    set_outcome(&mut record, &outcome);
+    let mut settled = SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw);
+    complete(&mut settled, traces, attempt.job.options);
+    settled
 }
 
-/// Adds where the body goes if the job is a sitemap or a robots.txt, and no line.
-fn with_reply(settled: SettledJob, options: Option<Box<LineOptions>>) -> SettledJob {
-    let own = options.map(|own| (own.sitemap, own.robots));
-    let (sitemap, robots) = own.unwrap_or_default();
-    settled.of_sitemap(sitemap).of_robots(robots)
+/// Adds the timing of the attempts, and where the body goes if the job is a sitemap or a robots.txt, and
+/// no line. In place, because a settled job is large.
+fn complete(
+    settled: &mut SettledJob,
+    traces: Vec<AttemptTrace>,
+    options: Option<Box<LineOptions>>,
+) {
+    settled.traces = traces;
+    if let Some(own) = options {
+        settled.sitemap = own.sitemap;
+        settled.robots = own.robots;
+    }
 }
 
 fn trace_outcome(result: &Result<SavedBody, FetchError>) -> TraceOutcome {
@@ -199,13 +207,14 @@ fn trace_outcome(result: &Result<SavedBody, FetchError>) -> TraceOutcome {
     }
 }
 
-/// Returns the status of the response, or that of a proxy that refused to forward.
-fn status_of(record: &Record, outcome: &Outcome) -> Option<u16> {
+/// Sets the outcome, and the status of the response or of a proxy that refused to forward.
+fn set_outcome(record: &mut Record, outcome: &Outcome) {
     let of_proxy = match outcome {
         Outcome::Failed(error) => error.proxy_status(),
         Outcome::Fetched(_) | Outcome::Skipped => None,
     };
-    record.status.or(of_proxy.map(|status| status.as_u16()))
+    record.status = record.status.or(of_proxy.map(|status| status.as_u16()));
+    record.outcome = outcome.name();
 }
 
 /// Describes the error of a job; that of a mirror says of which one.

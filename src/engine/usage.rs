@@ -38,6 +38,11 @@ impl UsageNotes {
     }
 
     fn from_head(head: &ResponseHead) -> Self {
+        let is_said = |name| [X_ROBOTS_TAG, CONTENT_USAGE, TDM_RESERVATION].contains(name);
+        // A shortcut: most responses have none, and each lookup computes a hash.
+        if !head.headers.keys().any(is_said) {
+            return Self::default();
+        }
         Self {
             tags: values(head, &X_ROBOTS_TAG).collect(),
             content_usage: joined(values(head, &CONTENT_USAGE)),

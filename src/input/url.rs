@@ -25,6 +25,8 @@ const MAX_DISPLAYED_BYTES: usize = 64 * 1024;
 const KNOWN_ORIGINS: usize = 1 << 10;
 /// The same where only origins are needed, and nothing else takes memory.
 const MANY_KNOWN_ORIGINS: usize = 1 << 14;
+/// Maximum bytes of a path for which each known origin keeps memory.
+const MAX_KEPT_PATH: usize = 256;
 /// Maximum bytes of a scheme in a message.
 const MAX_SCHEME_BYTES: usize = 40;
 /// Beginnings of JSON fields with possibly secret values: an invalid line is shown only up to the
@@ -120,7 +122,7 @@ impl Default for UrlParser {
 }
 
 impl UrlParser {
-    /// Creates a parser for origins only: what it returns may lack the path.
+    /// Creates a parser for origins only: what it returns may lack the path, or have another one.
     pub(super) fn of_origins() -> Self {
         Self {
             known: RecentMap::with_places(MANY_KNOWN_ORIGINS),
@@ -174,13 +176,13 @@ fn is_plain_origin(origin: &str) -> bool {
     host.bytes().all(is_plain)
 }
 
-/// Parses a known origin, once.
-fn parsed_origin(known: &mut RecentEntry<Option<Url>>) -> Option<&Url> {
+/// Parses a known origin, once. Its path may be that of another URL since then.
+fn parsed_origin(known: &mut RecentEntry<Option<Url>>) -> Option<&mut Url> {
     if known.value.is_none() {
         let origin = Url::parse(&known.text).ok();
         known.value = origin.filter(|origin| check_sendable(origin).is_ok());
     }
-    known.value.as_ref()
+    known.value.as_mut()
 }
 
 /// Whether a character in a path or query is neither changed by the parser nor a reason to look
@@ -193,14 +195,14 @@ fn is_plain_in_path(byte: u8) -> bool {
 }
 
 /// Returns the URL of an absolute path, with or without a query and a fragment. A path alone takes
-/// a third less than what `Url::join` has to consider.
-fn join(origin: &Url, path: &str) -> Result<Url, url::ParseError> {
-    if memchr::memchr3(b'?', b'#', b'\\', path.as_bytes()).is_some() {
+/// a third less than what `Url::join` has to consider. It is set in the memory of the ones before it,
+/// so that the URL is allocated once, in the size that it needs: a list is read far ahead.
+fn join(origin: &mut Url, path: &str) -> Result<Url, url::ParseError> {
+    if path.len() > MAX_KEPT_PATH || memchr::memchr3(b'?', b'#', b'\\', path.as_bytes()).is_some() {
         return origin.join(path);
     }
-    let mut url = origin.clone();
-    url.set_path(path);
-    Ok(url)
+    origin.set_path(path);
+    Ok(origin.clone())
 }
 
 /// Splits a URL into its origin and the rest, if the rest can be parsed separately: no second
@@ -509,6 +511,20 @@ mod tests {
             for line in lines {
                 let found = origin(parser.parse(&line));
                 prop_assert_eq!(found, origin(parse_url(&line)), "{}", line);
+            }
+        }
+    }
+
+    /// 32,768 are read ahead.
+    #[test]
+    fn a_url_takes_no_more_memory_than_its_text() {
+        let mut parser = UrlParser::default();
+        for path in ["/", "/a/b/c", "/a", "/a/longer/path/than/those/before"] {
+            for _ in 0..3 {
+                let (url, _) = parser.parse(&format!("http://a.example{path}")).unwrap();
+                let text = String::from(url);
+                assert!(text.ends_with(path));
+                assert!(text.capacity() <= text.len() + 1, "{}", text.capacity());
             }
         }
     }

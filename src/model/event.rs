@@ -62,24 +62,6 @@ impl SettledJob {
         }
     }
 
-    /// Sets the timing of its attempts.
-    #[must_use]
-    pub(crate) fn with_traces(self, traces: Vec<AttemptTrace>) -> Self {
-        Self { traces, ..self }
-    }
-
-    /// Sets where it goes instead of the reporters, if it is a sitemap.
-    #[must_use]
-    pub(crate) fn of_sitemap(self, sitemap: Option<SitemapReply>) -> Self {
-        Self { sitemap, ..self }
-    }
-
-    /// Sets its body, if it is a robots.txt.
-    #[must_use]
-    pub(crate) fn of_robots(self, robots: Option<RobotsBody>) -> Self {
-        Self { robots, ..self }
-    }
-
     /// Turns a fetched sitemap that cannot be read into a failure.
     #[must_use]
     pub(crate) fn into_failed(mut self, error: FetchError) -> Self {
