@@ -234,8 +234,11 @@ fn look_at_bad(bad: &InvalidLine) -> Result<(), String> {
             url.username().is_empty() && count(url[Position::BeforePath..].as_bytes()) > 0
         })
     };
-    // The reason may name a column.
-    let in_path = is_in_path(&bad.shown) || reason.split_ascii_whitespace().any(is_in_path);
+    // Several words may be shown, and the reason may name a column.
+    let mut words = [bad.shown.as_str(), &reason]
+        .into_iter()
+        .flat_map(str::split_ascii_whitespace);
+    let in_path = is_in_path(&bad.shown) || words.any(is_in_path);
     if as_secret == count(&bad.raw) && !in_path {
         hold!(
             count(bad.shown.as_bytes()) == 0 && count(reason.as_bytes()) == 0,

@@ -291,6 +291,8 @@ impl<R: BufRead> SitemapReader<R> {
                 let error = error.to_string();
                 // It may repeat a whole tag.
                 let error = shown_cut(prefix_within(&error, MAX_ERROR_BYTES).as_bytes());
+                // Escaped, it may be several times as long.
+                let error = prefix_within(&error, MAX_ERROR_BYTES);
                 invalid(format!("invalid XML at byte {at}: {error}"))
             }
         }
