@@ -11,7 +11,7 @@ use super::folder::{Folder, FolderError};
 use super::parts::{PartIndex, StoredPart};
 use super::writer::TempFile;
 use super::{FileStore, FilesOptions};
-use crate::model::{Attempt, BodyVersion, Job, PartialBody, RelPath, ResponseHead};
+use crate::model::{Attempt, BodyVersion, ByteRanges, Job, PartialBody, RelPath, ResponseHead};
 use crate::store::{BodyStore, BodyWriter, commit_and_wait};
 
 fn file(name: &str) -> RelPath {
@@ -26,8 +26,15 @@ fn kept(id: u64, length: u64) -> StoredPart {
         total: None,
     };
     StoredPart {
-        part: PartialBody { version, length },
-        temp: Arc::new(TempFile::new(id)),
+        part: PartialBody {
+            version,
+            length,
+            beyond: ByteRanges::default(),
+        },
+        temp: Arc::new(TempFile::with_content(
+            id,
+            [(0, length)].into_iter().collect(),
+        )),
     }
 }
 
