@@ -1,10 +1,12 @@
 //! Where a body goes: to the store, to the reader of the list if it is a sitemap, or to the queue if
 //! it is a robots.txt.
 
+use std::fs::File;
+
 use bytes::Bytes;
 
 use crate::model::{FetchError, Record};
-use crate::store::{BodyWriter, RobotsWriter, SaveCallback, SitemapWriter};
+use crate::store::{BodyWriter, RobotsWriter, SaveCallback, SegmentedFile, SitemapWriter};
 
 /// Writes one body to where it goes.
 pub(super) enum BodyTarget<F> {
@@ -34,6 +36,21 @@ impl<F: BodyWriter> BodyWriter for BodyTarget<F> {
             Self::Store(file) => file.commit(done).await,
             Self::Sitemap(sitemap) => sitemap.commit(done).await,
             Self::Robots(robots) => robots.commit(done).await,
+        }
+    }
+
+    async fn read_back(&self) -> Result<File, FetchError> {
+        match self {
+            Self::Store(file) => file.read_back().await,
+            Self::Sitemap(sitemap) => sitemap.read_back().await,
+            Self::Robots(robots) => robots.read_back().await,
+        }
+    }
+
+    fn segments(&mut self) -> Option<SegmentedFile> {
+        match self {
+            Self::Store(file) => file.segments(),
+            Self::Sitemap(_) | Self::Robots(_) => None,
         }
     }
 

@@ -313,8 +313,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        BodyVersion, Cause, ChainCookies, Hop, Job, LineOptions, Mirror, PartialBody, TimeLimit,
-        WireState, now,
+        BodyVersion, ByteRanges, Cause, ChainCookies, Hop, Job, LineOptions, Mirror, PartialBody,
+        TimeLimit, WireState, now,
     };
 
     type Outcome = Result<AttemptOutcome<ReceivedBody<()>>, FetchError>;
@@ -366,6 +366,7 @@ mod tests {
                 total: None,
             },
             length: 5,
+            beyond: ByteRanges::default(),
         }));
     }
 
