@@ -205,12 +205,12 @@ impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
     /// Receives until no request is left. Returns why the first one was cut off, if it was.
     async fn take_all<B: ResponseBody, F: BodyWriter>(
         &self,
-        mut first: WireBody<'_, B>,
+        first: WireBody<'_, B>,
         sink: &mut BodySink<'_, F>,
         slots: Option<&SegmentSlots>,
     ) -> Result<Option<FetchError>, FetchError> {
         let mut cut_off = None;
-        let mut first = Some(Box::pin(self.take_first(&mut first, sink)));
+        let mut first = Some(Box::pin(self.take_first(first, sink)));
         let mut running = FuturesUnordered::new();
         let mut open = Vec::<OpenSegment>::new();
         let mut clock = interval(DECISION_INTERVAL);
@@ -258,10 +258,10 @@ impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Receives the first segment, until it ends where another begins.
+    /// Receives the first segment, until it ends where another begins. That ends its connection, too.
     async fn take_first<B: ResponseBody, F: BodyWriter>(
         &self,
-        body: &mut WireBody<'_, B>,
+        mut body: WireBody<'_, B>,
         sink: &mut BodySink<'_, F>,
     ) -> Result<(), FetchError> {
         while self.plan().is_wanted(SegmentPlan::FIRST) {
