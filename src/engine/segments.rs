@@ -196,9 +196,15 @@ struct SegmentedBody<'a, T, S> {
 /// A further request.
 struct OpenSegment {
     id: usize,
-    attempt: Attempt,
+    attempt: Arc<Attempt>,
     wire: Arc<WireState>,
     abort: AbortHandle,
+}
+
+impl OpenSegment {
+    fn target(&self) -> (usize, Arc<Attempt>, Arc<WireState>) {
+        (self.id, Arc::clone(&self.attempt), Arc::clone(&self.wire))
+    }
 }
 
 impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
@@ -241,9 +247,12 @@ impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
             self.abort_dropped(&mut open);
             if let (Some(slots), Some(file)) = (slots, &self.file) {
                 for (request, lease) in self.requests(slots) {
-                    let (segment, receiving) = self.begin(request, lease, file);
+                    let (abort, registration) = AbortHandle::new_pair();
+                    let segment = self.segment(request, lease.thread(), abort);
+                    let writer = file.open_segment(request.start);
+                    let received = self.run(segment.target(), writer, lease);
+                    running.push(Abortable::new(received, registration));
                     open.push(segment);
-                    running.push(receiving);
                 }
             }
             let live = self.plan().live();
@@ -279,7 +288,7 @@ impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
     /// Notes the end of the first request. Returns the error if the others may go on without it.
     fn end_first(&self, ended: Result<(), FetchError>) -> Result<Option<FetchError>, FetchError> {
         match ended {
-            Err(error) if discards_body(&error) => return Err(error),
+            Err(error) if discards_body(&error) => Err(error),
             ended => {
                 self.plan().fail(SegmentPlan::FIRST);
                 Ok(ended.err())
@@ -325,43 +334,24 @@ impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
         requests.into_iter().zip(leases).collect()
     }
 
-    /// Begins a request. The future ends with it.
-    fn begin(
-        &self,
-        request: SegmentRequest,
-        lease: Lease,
-        file: &SegmentedFile,
-    ) -> (
-        OpenSegment,
-        Abortable<impl Future<Output = (usize, Result<(), SegmentFailure>)>>,
-    ) {
+    /// Returns a request that is about to be sent.
+    fn segment(&self, request: SegmentRequest, thread: usize, abort: AbortHandle) -> OpenSegment {
         let attempt = self.attempt_for(request);
         let wire = WireState::new(now())
-            .with_thread(lease.thread())
+            .with_thread(thread)
             .with_useful_connections(self.engine.live.useful_connections());
-        let wire = Arc::new(wire);
-        let writer = file.open_segment(request.start);
         tracing::debug!(
             url = &*attempt.shown_url(),
             start = request.start,
             end = request.end,
             "requesting a segment",
         );
-        let (abort, registration) = AbortHandle::new_pair();
-        let receiving = self.run(
-            request.id,
-            attempt.clone(),
-            Arc::clone(&wire),
-            writer,
-            lease,
-        );
-        let segment = OpenSegment {
+        OpenSegment {
             id: request.id,
-            attempt,
-            wire,
+            attempt: Arc::new(attempt),
+            wire: Arc::new(wire),
             abort,
-        };
-        (segment, Abortable::new(receiving, registration))
+        }
     }
 
     fn attempt_for(&self, request: SegmentRequest) -> Attempt {
@@ -382,9 +372,7 @@ impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
     /// Runs one request to its end, and tells the host's queue how it went.
     async fn run(
         &self,
-        id: usize,
-        attempt: Attempt,
-        wire: Arc<WireState>,
+        (id, attempt, wire): (usize, Arc<Attempt>, Arc<WireState>),
         mut writer: SegmentWriter,
         lease: Lease,
     ) -> (usize, Result<(), SegmentFailure>) {

@@ -184,7 +184,7 @@ impl BodyWriter for FileBodyWriter {
         };
         self.is_over = true;
         let order = WriteOrder::Body {
-            temp: self.shared.temp(),
+            id: self.shared.next_id(),
             chunks: self.take_chunks(),
             file: self.file.clone(),
             done,

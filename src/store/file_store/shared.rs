@@ -35,7 +35,11 @@ impl FileStoreShared {
     }
 
     pub(crate) fn temp(&self) -> TempFile {
-        TempFile::new(self.next_id.fetch_add(1, Relaxed))
+        TempFile::new(self.next_id())
+    }
+
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Relaxed)
     }
 
     /// Removes a file that is no longer needed.

@@ -184,7 +184,11 @@ async fn what_is_listed_of_a_body_in_segments_survives_its_run() {
     let saved = commit_and_wait(|done| writer.commit(done)).await.unwrap();
     assert_eq!(saved.bytes, 12);
     let mut text = String::new();
-    let mut file = store.shared.folder.open_final(&saved.file.unwrap()).unwrap();
+    let mut file = store
+        .shared
+        .folder
+        .open_final(&saved.file.unwrap())
+        .unwrap();
     file.read_to_string(&mut text).unwrap();
     assert_eq!(text, "abcdefghijkl");
     assert_eq!(store.shared.folder.unfinished().unwrap(), [""; 0]);

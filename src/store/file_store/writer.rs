@@ -93,13 +93,17 @@ impl TempFile {
 
     /// Returns its name.
     pub(crate) fn name(&self) -> String {
-        format!("{}.part", self.id)
+        part_name(self.id)
     }
 
     /// Returns the error if writing to it has failed.
     pub(crate) fn failure(&self) -> Option<FetchError> {
         self.failed.get().cloned()
     }
+}
+
+fn part_name(id: u64) -> String {
+    format!("{id}.part")
 }
 
 /// A file as it is to be after the rename.
@@ -115,8 +119,8 @@ pub(crate) struct FinalFile {
 pub(crate) enum WriteOrder {
     /// Save a complete small body.
     Body {
-        /// The temporary file to write.
-        temp: TempFile,
+        /// The id of the temporary file to write.
+        id: u64,
         /// Its bytes.
         chunks: Vec<Bytes>,
         /// What becomes of it.
@@ -238,14 +242,14 @@ impl OrderHandler for DiskWriter {
     fn carry_out(&mut self, order: WriteOrder) {
         match order {
             WriteOrder::Body {
-                temp,
+                id,
                 chunks,
                 file,
                 done,
             } => {
                 // Frees its descriptor, which may be the last one.
                 self.open = None;
-                let name = temp.name();
+                let name = part_name(id);
                 match self.create(&name, &chunks, file.time) {
                     Ok(length) => self.finish(ReadyFile {
                         name,
