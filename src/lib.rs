@@ -133,6 +133,7 @@ pub mod program {
     };
     pub use crate::schedule::{
         HostLimit, HostLimits, LimitUpdate, PerHostLimit, RetryPolicy, ScheduleOptions,
+        SegmentRules,
     };
 }
 

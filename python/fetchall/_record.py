@@ -61,6 +61,7 @@ class Record(_Always, total=False):
     pack_end_n: int
     adopted: bool
     resumed_at: int
+    segments: int
     change: Literal["new", "changed", "unchanged", "gone"]
     at: str
     started_ms: int

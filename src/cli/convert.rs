@@ -218,6 +218,7 @@ pub(super) fn set_limits(config: &mut Config, cli: &Cli) {
     engine.respect.clone_from(&cli.robots.respect);
     engine.robots_agent.clone_from(&cli.robots.robots_agent);
     engine.hashes = cli.saving.hash.clone();
+    engine.segments.most = cli.saving.segments;
     if cli.saving.sha256 {
         engine.hashes.push(HashAlgorithm::Sha256);
     }

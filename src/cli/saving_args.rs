@@ -1,5 +1,6 @@
 //! The options of saving and of checks of what is saved.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -100,6 +101,21 @@ the end of the run."), requires = "pack", help_heading = "Saving")]
         help_heading = "Saving"
     )]
     pub remote_time: bool,
+    /// Fetch large bodies in segments: auto, or at most N.
+    ///
+    /// Several requests bring parts of one body at the same time, if slots are free that no other URL
+    /// could use, the server takes ranges, and the body comes faster so. auto is up to 16. A host that
+    /// has answered 429 or 503 gets one request for each URL.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        value_parser = value_parsers::segments,
+        requires = "output_dir",
+        conflicts_with_all = ["pack", "journal"],
+        help_heading = "Saving"
+    )]
+    pub segments: NonZeroUsize,
     /// Print the target file of each URL; fetch nothing.
     ///
     /// Each line is FILE, a tab, and the URL. With --shard, stderr says how large the shards of the list

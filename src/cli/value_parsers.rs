@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::ThreadCount;
 use bytesize::ByteSize;
-use fetchall::program::{PerHostLimit, is_framing_header, parse_duration, parse_method};
+use fetchall::program::{
+    PerHostLimit, SegmentRules, is_framing_header, parse_duration, parse_method,
+};
 use fetchall::{MaxFailures, Proxy, ProxyUrlError, ResolveRule};
 use http::{HeaderName, HeaderValue, Method};
 use url::{ParseError, Url};
@@ -62,6 +64,16 @@ pub(super) fn threads(text: &str) -> Result<ThreadCount, String> {
         Ok(number) if number.get() <= MAX_THREADS => Ok(ThreadCount::Fixed(number)),
         Ok(_) => Err(format!("the maximum is {MAX_THREADS}")),
         Err(_) => Err("expected a positive integer or auto".to_owned()),
+    }
+}
+
+/// Parses `N` or `auto`.
+pub(super) fn segments(text: &str) -> Result<NonZeroUsize, String> {
+    match text {
+        "auto" => Ok(SegmentRules::AUTO),
+        number => {
+            at_least_one(number).map_err(|_| "expected a positive integer or auto".to_owned())
+        }
     }
 }
 

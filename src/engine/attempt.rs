@@ -1,7 +1,6 @@
 //! One attempt: sends a request and checks the response. The checks are above the transport
 //! so that simulated faults face the real ones.
 
-use std::io::Read;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,29 +11,29 @@ use tokio::time::timeout;
 
 use super::archive_only;
 use super::attempt_outcome::{
-    AttemptOutcome, BodySource, NextRequest, PartialContent, ReceivedBody, discards_body,
+    AttemptOutcome, BodySource, MIN_PIECE_BYTES, NextRequest, PartialContent, ReceivedBody,
+    discards_body,
 };
 use super::body::{BodySink, StallClock, WireBody, take_body, within};
 use super::body_target::BodyTarget;
 use super::body_verifier::BodyVerifier;
 use super::coding::{self, BodyFraming};
 use super::content_type;
+use super::opening::open_in_time;
 use super::redirect;
 use super::response_digests::announced;
 use super::resume::{self, RangeMismatch};
+use super::segments::{self, SegmentBudget, SegmentsEnd};
 use super::usage;
 use super::{Engine, EngineOptions};
 use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
     ArchiveOnlyBody, Attempt, BodyHashes, BodyVersion, Cause, FetchError, HostKey, PartialBody,
-    ResponseHead, TimeLimit, Truncation, WireState, deadline_after, now,
+    ResponseHead, TimeLimit, Truncation, WireState, now,
 };
 use crate::schedule::{BodyPace, RetryRules, exhausted_for, retry_after};
 use crate::store::{BodyStore, BodyWriter, RobotsWriter, SitemapWriter};
 
-/// A server may send less than the requested range (RFC 9110 §14.2). An incomplete 206 with at
-/// least this many bytes counts as progress, a shorter one as `truncated`.
-const MIN_PIECE_BYTES: u64 = 64 * 1024;
 /// Maximum bytes read of a body that is not saved (such as a 404 page) to keep its connection reusable.
 const DRAIN_BYTES: u64 = 64 * 1024;
 /// Maximum time spent reading it.
@@ -48,6 +47,8 @@ pub(super) struct AttemptProgress<F> {
     pub head: Option<ResponseHead>,
     /// The body of the response if that is not the job's, for an archive.
     pub archive_only: Option<ArchiveOnlyBody>,
+    /// The requests for its body, if that comes in segments.
+    pub segments: SegmentBudget,
 }
 
 impl<F> AttemptProgress<F> {
@@ -57,6 +58,7 @@ impl<F> AttemptProgress<F> {
             part,
             head: None,
             archive_only: None,
+            segments: SegmentBudget::default(),
         }
     }
 }
@@ -131,7 +133,8 @@ async fn request<T: Transport, S: BodyStore>(
         Ok(AttemptOutcome::Body(BodySource::Response(rest))) => {
             let stall = StallClock::new(options.stall_timeout, wire, head.version);
             let body = WireBody::new(body, framing, rest, stall, body_pace(engine, attempt));
-            let saved = save_body(engine, attempt, head, body, rest, &mut progress.part).await;
+            let part_file = (&mut progress.part, &mut progress.segments);
+            let saved = save_body(engine, attempt, head, body, rest, part_file).await;
             let saved = saved.map_err(|failed| {
                 progress.archive_only = failed.archive_only;
                 failed.error
@@ -177,7 +180,7 @@ async fn save_body<T: Transport, S: BodyStore>(
     head: &ResponseHead,
     body: WireBody<'_, T::Body>,
     rest: Option<PartialContent>,
-    part_file: &mut Option<Box<S::File>>,
+    (part_file, budget): (&mut Option<Box<S::File>>, &mut SegmentBudget),
 ) -> Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FailedBody> {
     let options = &engine.options;
     let continued = attempt.resumable_part().zip(rest);
@@ -191,7 +194,7 @@ async fn save_body<T: Transport, S: BodyStore>(
     }
     let mut verifier = verifier(attempt, options).with_announced(announced(head, rest.is_some()));
     if let (Some((part, _)), Some(file)) = (continued, part_file.as_deref()) {
-        verifier = verify_part(part, file, verifier).await?;
+        verifier = verifier.with_existing(file, part.length).await?;
     }
     let mut sink = BodySink {
         file: open_target(engine, attempt, head, continued, part_file.take()),
@@ -201,30 +204,57 @@ async fn save_body<T: Transport, S: BodyStore>(
         live: &engine.live,
         windows: &engine.windows,
     };
-    let taken = take_body(body, head, &mut sink).await;
-    if let (Ok(()), Some(rest)) = (&taken, rest)
-        && sink.size < rest.total
-        && rest.length >= MIN_PIECE_BYTES
-    {
+    let version = || version(attempt, head, continued, options);
+    let taken = match segments::plan(engine, attempt, head, version, body.length(), budget) {
+        None => {
+            let taken = take_body(body, head, &mut sink).await;
+            taken.map(|()| segments_end(sink.size, rest))
+        }
+        // Boxed, because few bodies come in segments and its state would enlarge that of all.
+        Some(plan) => {
+            Box::pin(segments::take(
+                engine, attempt, plan, body, &mut sink, budget,
+            ))
+            .await
+        }
+    };
+    if let Ok(SegmentsEnd::Gap) = taken {
         // Dropping the sink keeps the bytes received so far as a partial body.
         return Ok(AttemptOutcome::Continue(NextRequest::NextPiece));
     }
     let cut_off = taken.as_ref().err().map(Truncation::by);
-    let whole = taken.and_then(|()| sink.check_complete(rest));
+    let whole = taken.and_then(|_| sink.check_complete(rest));
     let BodySink { file, verifier, .. } = sink;
     match whole.and_then(|()| verifier.finish()) {
         Ok(hashes) => Ok(AttemptOutcome::Body(ReceivedBody::New(file, hashes))),
-        Err(error) => {
-            let room = engine.store.archive_room();
-            let archive_only = room.map(|room| start_of(&file, room, cut_off));
-            if discards_body(&error) {
-                file.discard();
-            }
-            Err(FailedBody {
-                error,
-                archive_only,
-            })
-        }
+        Err(error) => Err(fail_body(engine, file, error, cut_off)),
+    }
+}
+
+/// Ends a body that is not saved. A store may keep what has come of it.
+fn fail_body<T, S: BodyStore>(
+    engine: &Engine<T, S>,
+    file: BodyTarget<S::File>,
+    error: FetchError,
+    cut_off: Option<Truncation>,
+) -> FailedBody {
+    let room = engine.store.archive_room();
+    let archive_only = room.map(|room| start_of(&file, room, cut_off));
+    if discards_body(&error) {
+        file.discard();
+    }
+    FailedBody {
+        error,
+        archive_only,
+    }
+}
+
+/// Whether the next request is to bring what is missing, since the server sends less than it was asked
+/// for.
+fn segments_end(size: u64, rest: Option<PartialContent>) -> SegmentsEnd {
+    match rest {
+        Some(rest) if size < rest.total && rest.length >= MIN_PIECE_BYTES => SegmentsEnd::Gap,
+        _ => SegmentsEnd::Whole,
     }
 }
 
@@ -306,7 +336,7 @@ async fn complete_part<F: BodyWriter>(
     verifier: BodyVerifier,
 ) -> Result<AttemptOutcome<ReceivedBody<BodyTarget<F>>>, FetchError> {
     let hashes = match part_file.as_deref() {
-        Some(file) => verify_part(part, file, verifier).await?.finish()?,
+        Some(file) => verifier.with_existing(file, part.length).await?.finish()?,
         None => None,
     };
     Ok(match part_file.take() {
@@ -314,75 +344,6 @@ async fn complete_part<F: BodyWriter>(
         // Does not happen: an attempt has a partial body and its file, or neither.
         None => AttemptOutcome::Continue(NextRequest::FromFirstByte),
     })
-}
-
-/// Returns the verifier after it has taken in the partial body on disk.
-async fn verify_part(
-    part: &PartialBody,
-    file: &impl BodyWriter,
-    mut verifier: BodyVerifier,
-) -> Result<BodyVerifier, FetchError> {
-    let needed = verifier.needed_of(part.length);
-    if needed == 0 {
-        verifier.skip(part.length);
-        return Ok(verifier);
-    }
-    let file = file.read_back().await?;
-    let rest = part.length - needed;
-    // Hashing gigabytes takes seconds, so not on the thread that serves sockets. If the disk
-    // hangs, an abort ends this wait.
-    let hashed = tokio::task::spawn_blocking(move || {
-        verifier.read_existing(file.take(needed))?;
-        verifier.skip(rest);
-        Ok(verifier)
-    });
-    match hashed.await {
-        Ok(Ok(verifier)) => Ok(verifier),
-        Ok(Err(error)) => Err(unreadable_part(&error)),
-        Err(error) => Err(unreadable_part(&std::io::Error::other(error))),
-    }
-}
-
-fn unreadable_part(error: &std::io::Error) -> FetchError {
-    FetchError::Save {
-        cause: Cause::from_text(format!("cannot read the partial file: {error}")),
-        ends_run: false,
-    }
-}
-
-/// Sends the request and waits for the head. Time spent connecting does not count: it has its own
-/// timeout. A function of its own, so that nothing of it takes memory while the body arrives.
-async fn open_in_time<T: Transport, S>(
-    engine: &Engine<T, S>,
-    attempt: &Attempt,
-    wire: &Arc<WireState>,
-) -> Result<RawResponse<T::Body>, FetchError> {
-    // Pinned on the stack: the future is large, and each call would move it.
-    let mut opening = pin!(engine.transport.open(attempt, wire));
-    let Some(limit) = engine.options.stall_timeout else {
-        return opening.await;
-    };
-    let start = wire.started();
-    let mut deadline = deadline_after(start, limit);
-    loop {
-        if let Ok(opened) = tokio::time::timeout_at(deadline.into(), &mut opening).await {
-            return opened;
-        }
-        let later = match wire.connect_time() {
-            Some(connected) => deadline_after(start + connected, limit),
-            None if wire.opened_connection() => deadline_after(now(), limit),
-            None => deadline,
-        };
-        if later <= deadline {
-            wire.note_lateness(now().saturating_duration_since(deadline));
-            let limit = match wire.proxy() {
-                Some(proxy) => TimeLimit::ProxyHead(limit, Arc::clone(proxy)),
-                None => TimeLimit::Head(limit),
-            };
-            return Err(FetchError::Timeout { limit });
-        }
-        deadline = later;
-    }
 }
 
 /// Decides from the head where the body is taken from, or which request to send instead.

@@ -3,6 +3,10 @@
 use super::redirect::Redirect;
 use crate::model::{BodyHashes, FetchError, PartialBody, RobotsProblem};
 
+/// A server may send less than the requested range (RFC 9110 §14.2). An incomplete 206 with at
+/// least this many bytes counts as progress, a shorter one as `truncated`.
+pub(super) const MIN_PIECE_BYTES: u64 = 64 * 1024;
+
 /// How an attempt goes on after the response head, and how it ended, unless with an error. `B` is
 /// the body: [`BodySource`] after the head, [`ReceivedBody`] at the end.
 #[derive(Debug)]

@@ -202,10 +202,22 @@ impl<'a, B> WireBody<'a, B> {
     }
 }
 
+impl<'a, B> WireBody<'a, B> {
+    /// Returns how many bytes it has, if that is announced.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.expected
+    }
+
+    /// Returns the state of its connection.
+    pub(super) fn wire(&self) -> &'a WireState {
+        self.stall.wire
+    }
+}
+
 impl<B: ResponseBody> WireBody<'_, B> {
     /// Returns the next bytes. Under a limit on the bandwidth, a chunk is handed out in pieces, and the
     /// next one is not received before.
-    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         if self.held.is_empty() {
             match self.receive().await? {
                 Some(chunk) => self.held = chunk,
@@ -284,7 +296,7 @@ impl<F> BodySink<'_, F> {
 }
 
 impl<F: BodyWriter> BodySink<'_, F> {
-    async fn write(&mut self, piece: Bytes) -> Result<(), FetchError> {
+    pub(super) async fn write(&mut self, piece: Bytes) -> Result<(), FetchError> {
         self.size += piece.len() as u64;
         if self.size > self.limit {
             return Err(self.too_large());

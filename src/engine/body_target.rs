@@ -6,7 +6,7 @@ use std::fs::File;
 use bytes::Bytes;
 
 use crate::model::{FetchError, Record};
-use crate::store::{BodyWriter, RobotsWriter, SaveCallback, SitemapWriter};
+use crate::store::{BodyWriter, RobotsWriter, SaveCallback, SegmentedFile, SitemapWriter};
 
 /// Writes one body to where it goes.
 pub(super) enum BodyTarget<F> {
@@ -44,6 +44,13 @@ impl<F: BodyWriter> BodyWriter for BodyTarget<F> {
             Self::Store(file) => file.read_back().await,
             Self::Sitemap(sitemap) => sitemap.read_back().await,
             Self::Robots(robots) => robots.read_back().await,
+        }
+    }
+
+    fn segments(&mut self) -> Option<SegmentedFile> {
+        match self {
+            Self::Store(file) => file.segments(),
+            Self::Sitemap(_) | Self::Robots(_) => None,
         }
     }
 

@@ -1,11 +1,12 @@
 //! Checks a body against the size, hash and media type that are expected, hashing while it streams.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use super::content_type::{PageGuard, START_BYTES};
 use crate::model::{
     Attempt, BodyHasher, BodyHashes, Cause, ExpectedTypes, FetchError, HashAlgorithm, LineOptions,
 };
+use crate::store::BodyWriter;
 
 /// Size of one read of a partial body on disk, in bytes.
 const HASH_CHUNK_BYTES: usize = 256 * 1024;
@@ -110,6 +111,38 @@ impl BodyVerifier {
         self.received += bytes;
     }
 
+    /// Takes in what is on disk, up to `end`.
+    ///
+    /// # Errors
+    /// `save` when it cannot be read.
+    pub(crate) async fn with_existing(
+        mut self,
+        file: &impl BodyWriter,
+        end: u64,
+    ) -> Result<Self, FetchError> {
+        let start = self.received;
+        let length = end.saturating_sub(start);
+        let needed = self.needed_of(length);
+        if needed == 0 {
+            self.skip(length);
+            return Ok(self);
+        }
+        let mut file = file.read_back().await?;
+        // Hashing gigabytes takes seconds, so not on the thread that serves sockets. If the disk
+        // hangs, an abort ends this wait.
+        let hashed = tokio::task::spawn_blocking(move || {
+            file.seek(SeekFrom::Start(start))?;
+            self.read_existing(file.take(needed))?;
+            self.skip(length - needed);
+            Ok(self)
+        });
+        match hashed.await {
+            Ok(Ok(verifier)) => Ok(verifier),
+            Ok(Err(error)) => Err(unreadable_part(&error)),
+            Err(error) => Err(unreadable_part(&io::Error::other(error))),
+        }
+    }
+
     /// Takes bytes that are already on disk. What they fail is found at the end of the body.
     pub(crate) fn read_existing(&mut self, mut from: impl Read) -> io::Result<()> {
         let mut buffer = vec![0; HASH_CHUNK_BYTES];
@@ -159,6 +192,13 @@ impl BodyVerifier {
         check(&found, self.expected.as_deref(), "expected")?;
         check(&found, self.announced.as_deref(), "but the server says")?;
         Ok(found.boxed())
+    }
+}
+
+fn unreadable_part(error: &io::Error) -> FetchError {
+    FetchError::Save {
+        cause: Cause::from_text(format!("cannot read the partial file: {error}")),
+        ends_run: false,
     }
 }
 

@@ -330,8 +330,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        BodyVersion, Cause, ChainCookies, Hop, Job, LineOptions, Mirror, PartialBody, TimeLimit,
-        WireState, now,
+        BodyVersion, ByteRanges, Cause, ChainCookies, Hop, Job, LineOptions, Mirror, PartialBody,
+        TimeLimit, WireState, now,
     };
 
     type Outcome = Result<AttemptOutcome<ReceivedBody<()>>, FetchError>;
@@ -383,6 +383,7 @@ mod tests {
                 total: None,
             },
             length: 5,
+            beyond: ByteRanges::default(),
         }));
     }
 

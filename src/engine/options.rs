@@ -9,7 +9,7 @@ use http::{HeaderValue, Method};
 use crate::model::{
     CookieJar, ErrorText, ExpectedTypes, HashAlgorithm, MaxFailures, Sha256, UsageSignal,
 };
-use crate::schedule::{RobotsOptions, WorkerThreads};
+use crate::schedule::{RobotsOptions, SegmentRules, WorkerThreads};
 
 /// Below this concurrency the limit is strict: no spare connections.
 const EXACT_BELOW: usize = 8;
@@ -66,6 +66,9 @@ pub struct EngineOptions {
     /// The cookies of the run, shared by all its URLs. None by default: then a cookie lasts for the
     /// redirect chain of its URL.
     pub jar: Option<Arc<CookieJar>>,
+    /// When a large body that is saved as a file is fetched with several requests at the same time.
+    /// Never by default.
+    pub segments: SegmentRules,
     /// Time that requests in flight get to finish after a stop. 10 s by default.
     pub grace: Duration,
     /// Stop starting requests after this time.
@@ -103,6 +106,7 @@ impl Default for EngineOptions {
             partial_is_fine: false,
             own_cookies: Vec::new(),
             jar: None,
+            segments: SegmentRules::default(),
             grace: Duration::from_secs(10),
             stop_after: None,
             max_failures: None,

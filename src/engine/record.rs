@@ -12,8 +12,8 @@ use super::usage::UsageNotes;
 use super::{Engine, EngineOptions};
 use crate::model::{
     Attempt, AttemptTrace, ContentChange, FetchError, FetchSuccess, InvalidLine, Job, LineOptions,
-    Outcome, OutcomeName, PartialBody, Record, RecordError, ResponseHead, Revalidation, SavedBody,
-    SettledJob, TraceOutcome, now,
+    Outcome, OutcomeName, PackPosition, PartialBody, Record, RecordError, ResponseHead,
+    Revalidation, SavedBody, SettledJob, TraceOutcome, now,
 };
 
 /// Settles an invalid input line.
@@ -144,9 +144,7 @@ pub(super) fn settled<T, S>(
     let since = |start: Instant| millis(end.saturating_duration_since(start));
     let traces = attempt.take_traces();
     let error = result.as_ref().err();
-    // With a place in the pack, the journal would take it for the report of a loss.
-    let is_save = matches!(error, Some(FetchError::Save { .. }));
-    let packed_to = attempt.history().packed_to.filter(|_| !is_save);
+    let packed_to = packed_to(&attempt, error);
     let usage = head
         .as_ref()
         .map(|head| UsageNotes::of(engine, &attempt, head));
@@ -165,6 +163,7 @@ pub(super) fn settled<T, S>(
         elapsed_ms: Some(since(wire.started())),
         total_ms: first_start(&attempt).map(since),
         resumed_at: part.map(|part| part.length),
+        segments: segments_of(&attempt),
         change: content_change(&attempt, &result, options.refresh),
         simulated: attempt.simulated,
         request: digest_of(&attempt.job, options),
@@ -230,6 +229,19 @@ fn error_of(attempt: &Attempt, error: &FetchError, options: &EngineOptions) -> R
 /// Fills in where the last response of a failed job was archived.
 pub(super) fn fill_archived(record: &mut Record, archived: &SavedBody) {
     fill_place(record, archived);
+}
+
+/// Returns where the records of a job end in the pack.
+fn packed_to(attempt: &Attempt, error: Option<&FetchError>) -> Option<PackPosition> {
+    // With a place in the pack, the journal would take it for the report of a loss.
+    let is_save = matches!(error, Some(FetchError::Save { .. }));
+    attempt.history().packed_to.filter(|_| !is_save)
+}
+
+/// Returns how many requests brought parts of a body in segments.
+fn segments_of(attempt: &Attempt) -> Option<u32> {
+    let count = attempt.history().segments;
+    u32::try_from(count).ok().filter(|count| *count > 1)
 }
 
 /// Returns when the first request of a job started that has sent several.

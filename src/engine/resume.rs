@@ -197,7 +197,7 @@ fn number(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Job;
+    use crate::model::{ByteRanges, Job};
     use http::{HeaderMap, Method};
 
     /// Classifies a response of the URL that sent the partial body.
@@ -238,6 +238,7 @@ mod tests {
                 total,
             },
             length: 500,
+            beyond: ByteRanges::default(),
         }
     }
 
@@ -394,6 +395,7 @@ mod tests {
                 total,
             },
             length: 10,
+            beyond: ByteRanges::default(),
         };
         let (unknown, short, long) = (part(None), part(Some(10)), part(Some(100)));
         let answer = |part, head| super::classify_response(part, &elsewhere, head);

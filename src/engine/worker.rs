@@ -1,6 +1,7 @@
 //! A worker: takes leases from the scheduler and runs one attempt at a time.
 
 use std::future::{Future, poll_fn};
+use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -142,6 +143,9 @@ async fn run_attempt<T: Transport, S: BodyStore>(
         .with_useful_connections(engine.live.useful_connections());
     let wire = Arc::new(wire);
     let mut progress = AttemptProgress::new(part_file);
+    if engine.options.segments.most > NonZeroUsize::MIN {
+        progress.segments.slots = lease.segment_slots().map(Box::new);
+    }
     let in_flight = InFlight::new(&engine.live, &attempt.shown_url(), &wire);
     let result = {
         // Pinned on the stack: the future is large, and each call would move it.
@@ -155,6 +159,9 @@ async fn run_attempt<T: Transport, S: BodyStore>(
     };
     drop(in_flight);
     attempt.simulated |= wire.is_simulated();
+    if progress.segments.used > 0 {
+        attempt.history_mut(start).segments += progress.segments.used;
+    }
     tracing::debug!(
         url = &*attempt.shown_url(),
         attempt = attempt.number,

@@ -491,7 +491,9 @@ fn remove_conditions(headers: &mut HeaderMap) {
 /// or to fetch a saved one only if it changed (§13.1.2, §13.1.3).
 fn add_conditions(headers: &mut HeaderMap, attempt: &Attempt) {
     if let Some(part) = attempt.resumable_part() {
-        if let Ok(range) = HeaderValue::try_from(format!("bytes={}-", part.length)) {
+        let last = part.request_end().map(|end| end.saturating_sub(1));
+        let last = last.map_or_else(String::new, |last| last.to_string());
+        if let Ok(range) = HeaderValue::try_from(format!("bytes={}-{last}", part.length)) {
             headers.insert(header::RANGE, range);
             headers.insert(header::IF_RANGE, part.version.validator.clone());
             // The length of the part counts decoded bytes, so the range must, too.

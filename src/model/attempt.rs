@@ -106,6 +106,8 @@ pub(crate) struct JobProgress {
     /// Whether no range is requested any more, because a server failed to send the rest of a
     /// partial body.
     pub without_range: bool,
+    /// Requests that brought bytes of a body in segments.
+    pub segments: usize,
     /// Total time waited so far, counted against `--max-wait`.
     pub waited: Duration,
     /// When the first attempt started.
@@ -140,6 +142,7 @@ static NO_PROGRESS: JobProgress = JobProgress {
     is_unended: false,
     head_refused: false,
     without_range: false,
+    segments: 0,
     waited: Duration::ZERO,
     first_start: None,
     ready: Duration::ZERO,

@@ -276,6 +276,12 @@ impl LiveStats {
         Some(self.watched()?.running.add(url, wire))
     }
 
+    /// Counts a further request for the body of an attempt, which has no name of its own. End it with
+    /// [`end_request`](Self::end_request).
+    pub(crate) fn begin_segment(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
     /// Counts the end of an attempt, after `busy`.
     pub(crate) fn end_request(&self, number: Option<usize>, busy: Duration) {
         if let (Some(number), Some(mut watched)) = (number, self.watched()) {

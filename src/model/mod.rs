@@ -3,6 +3,7 @@
 mod archive_only;
 mod attempt;
 mod budget;
+mod byte_ranges;
 mod columns;
 mod compact_map;
 mod cookie_jar;
@@ -58,6 +59,7 @@ pub(crate) use archive_only::{ArchiveOnlyBody, MAX_ARCHIVE_ONLY_BYTES, Truncatio
 pub(crate) use attempt::Rejections;
 pub(crate) use attempt::{Attempt, Hop, JobProgress, SendMode};
 pub(crate) use budget::{LineBudget, RawLine};
+pub(crate) use byte_ranges::ByteRanges;
 pub use columns::Columns;
 pub(crate) use columns::{ColumnsBuilder, column_text};
 pub(crate) use compact_map::{CompactMap, HashKey, KeyHasher};

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use url::Url;
 
-use super::PriorFetch;
+use super::{ByteRanges, PriorFetch};
 
 /// Identifies one version of a body, so that bytes of two versions are never joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,13 +27,30 @@ impl BodyVersion {
     }
 }
 
-/// The first bytes of a body, kept by a store.
+/// The first bytes of a body, kept by a store, and others if it came in segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartialBody {
     /// The version that the bytes belong to.
     pub version: BodyVersion,
     /// Number of bytes kept, counted from the start of the body.
     pub length: u64,
+    /// The bytes kept after the gap that follows.
+    pub beyond: ByteRanges,
+}
+
+impl PartialBody {
+    /// Returns the offset after the last byte to request, if that is not the end of the body.
+    #[must_use]
+    pub(crate) fn request_end(&self) -> Option<u64> {
+        let next = self.beyond.iter().next();
+        next.map(|(start, _)| start)
+    }
+
+    /// Returns the number of bytes kept in all.
+    #[must_use]
+    pub(crate) fn kept(&self) -> u64 {
+        self.length + self.beyond.length()
+    }
 }
 
 /// The validators of a page that an earlier run fetched, for a conditional request.

@@ -88,7 +88,8 @@ pub struct Record {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RecordError>,
-    /// Requests sent: first attempts, retries and redirect hops, but not `resends`.
+    /// Requests sent: first attempts, retries and redirect hops, but not `resends`, nor further
+    /// `segments` at the same time.
     pub attempts: u32,
     /// Free resends: requests repeated without using up a retry.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -146,6 +147,9 @@ pub struct Record {
     /// The byte offset at which the final attempt resumed the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_at: Option<u64>,
+    /// How many requests brought parts of the body, if it came in segments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<u32>,
     /// How the page changed since the last run, with `--refresh`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<ContentChange>,
@@ -236,6 +240,7 @@ impl Record {
             sha512: None,
             adopted: false,
             resumed_at: None,
+            segments: None,
             change: None,
             request: None,
             etag: None,
@@ -291,6 +296,7 @@ impl Record {
             object.flag("adopted", true);
         }
         object.number("resumed_at", self.resumed_at);
+        object.number("segments", self.segments.map(u64::from));
         object.text("change", self.change.map(ContentChange::as_str))?;
         object.text("request", self.request.as_deref())?;
         object.text("etag", self.etag.as_deref())?;
@@ -464,6 +470,7 @@ mod tests {
             sha512: has(11).then_some(Sha512([3; 64])),
             adopted: has(26),
             resumed_at: number_if(12),
+            segments: has(19).then_some(small),
             change: has(13).then_some(ContentChange::Gone),
             request: text_if(14),
             etag: text_if(15),

@@ -29,6 +29,8 @@ pub(crate) enum StragglerPhase {
     Waiting(Duration),
     /// Receiving the body for this long.
     Body(Duration),
+    /// The same, with so many requests.
+    Segments(Duration, usize),
     /// Retried at this time.
     Parked(Instant),
     /// Waiting for its turn.
@@ -43,6 +45,7 @@ impl StragglerPhase {
     pub(crate) fn of(wire: &WireState, now: Instant) -> Self {
         let since = |from: Duration| now.saturating_duration_since(wire.started() + from);
         match (wire.head_time(), wire.connect_time()) {
+            (Some(head), _) if wire.segments() > 1 => Self::Segments(since(head), wire.segments()),
             (Some(head), _) => Self::Body(since(head)),
             (None, None) if wire.is_connecting() => Self::Connecting(since(Duration::ZERO)),
             (None, connected) => Self::Waiting(since(connected.unwrap_or_default())),
@@ -60,6 +63,9 @@ impl StragglerPhase {
             Self::Connecting(time) => format!("connecting for {}", seconds(time)),
             Self::Waiting(time) => format!("no response for {}", seconds(time)),
             Self::Body(time) => format!("receiving for {}", seconds(time)),
+            Self::Segments(time, count) => {
+                format!("receiving for {} x{count}", seconds(time))
+            }
             Self::Parked(until) => format!("retry in {}", seconds(left(until))),
             Self::HostWaits(until) => format!("host waits {}", seconds(left(until))),
             Self::Queued => "queued".to_owned(),
@@ -113,6 +119,10 @@ mod tests {
             "http://a/x: receiving for 2s"
         );
         assert_eq!(
+            line(StragglerPhase::Segments(second * 2, 8)),
+            "http://a/x: receiving for 2s x8"
+        );
+        assert_eq!(
             line(StragglerPhase::Parked(now + second * 5)),
             "http://a/x: retry in 5s"
         );
@@ -155,6 +165,10 @@ mod tests {
         wire.mark_connect_ended(start + second * 2, true);
         assert_eq!(at(5), StragglerPhase::Waiting(second * 3));
         wire.mark_head_received(start + second * 5);
+        assert_eq!(at(6), StragglerPhase::Body(second));
+        wire.set_segments(3);
+        assert_eq!(at(6), StragglerPhase::Segments(second, 3));
+        wire.set_segments(1);
         assert_eq!(at(6), StragglerPhase::Body(second));
     }
 }

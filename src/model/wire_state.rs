@@ -2,7 +2,9 @@
 //! timeouts and the progress display read it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -71,6 +73,7 @@ pub(crate) struct WireState {
     made_port: AtomicU16,
     peer: Mutex<Option<IpAddr>>,
     body_awaited: AtomicBool,
+    segments: AtomicUsize,
     throttled: AtomicBool,
     failed_over_http2: AtomicBool,
     resend_cause: AtomicU8,
@@ -95,6 +98,7 @@ impl WireState {
             made_port: AtomicU16::new(0),
             peer: Mutex::new(None),
             body_awaited: AtomicBool::new(false),
+            segments: AtomicUsize::new(0),
             throttled: AtomicBool::new(false),
             failed_over_http2: AtomicBool::new(false),
             resend_cause: AtomicU8::new(0),
@@ -127,6 +131,17 @@ impl WireState {
     #[must_use]
     pub(crate) fn connections_of_use(&self) -> usize {
         self.of_use
+    }
+
+    /// Sets how many requests bring the body at the same time.
+    pub(crate) fn set_segments(&self, segments: usize) {
+        self.segments.store(segments, Relaxed);
+    }
+
+    /// Returns how many requests bring the body at the same time; 0 if it does not come in segments.
+    #[must_use]
+    pub(crate) fn segments(&self) -> usize {
+        self.segments.load(Relaxed)
     }
 
     /// Returns when the request started.

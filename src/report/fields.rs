@@ -94,6 +94,7 @@ pub(super) enum RecordField {
     Request,
     /// Offset at which the final attempt resumed the body.
     ResumedAt,
+    Segments,
     /// When the job was settled.
     At,
     /// Start of the final attempt.
@@ -121,7 +122,7 @@ pub(super) enum RecordField {
 }
 
 /// The CSV columns, in record order; newer ones are at the end.
-pub(super) const COLUMNS: [(&str, RecordField); 46] = [
+pub(super) const COLUMNS: [(&str, RecordField); 47] = [
     ("line", RecordField::Line),
     ("input", RecordField::Input),
     ("url", RecordField::Url),
@@ -169,6 +170,7 @@ pub(super) const COLUMNS: [(&str, RecordField); 46] = [
     ("x_robots_tag", RecordField::XRobotsTag),
     ("content_usage", RecordField::ContentUsage),
     ("tdm_reservation", RecordField::TdmReservation),
+    ("segments", RecordField::Segments),
 ];
 
 /// Further names for templates, including those that curl's `-w` has for the same values.
@@ -213,9 +215,7 @@ impl RecordField {
             Self::Ok => flag(record.ok).into(),
             Self::Outcome => record.outcome.as_str().into(),
             Self::Status => number(record.status.map(u64::from)),
-            Self::Result => status_of(record, &mut itoa::Buffer::new())
-                .to_owned()
-                .into(),
+            Self::Result => result(record).into(),
             Self::Error => error.map_or("", |error| error.kind.as_str()).into(),
             Self::Message => escape_control(error.map_or("", |error| &error.message)),
             Self::Transient => error.map_or("", |error| flag(error.transient)).into(),
@@ -249,6 +249,7 @@ impl RecordField {
             Self::Change => record.change.map_or("", |change| change.as_str()).into(),
             Self::Request => text(&record.request),
             Self::ResumedAt => number(record.resumed_at),
+            Self::Segments => number(record.segments.map(u64::from)),
             Self::At => record.at.as_str().into(),
             Self::StartedMs => number(record.started_ms),
             Self::TtfbMs => number(record.ttfb_ms),
@@ -268,6 +269,10 @@ impl RecordField {
     pub(super) fn write(self, record: &Record, line: &mut Vec<u8>) {
         line.extend_from_slice(self.text(record).as_bytes());
     }
+}
+
+fn result(record: &Record) -> String {
+    status_of(record, &mut itoa::Buffer::new()).to_owned()
 }
 
 fn number(number: Option<u64>) -> Cow<'static, str> {

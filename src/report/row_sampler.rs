@@ -19,6 +19,8 @@ pub(super) struct JobRow {
     pub label: String,
     /// Whether it failed.
     pub failed: bool,
+    /// How many requests brought its body, if it came in segments.
+    pub segments: Option<u32>,
     /// Its attempts, at least one.
     pub traces: Vec<AttemptTrace>,
 }
@@ -31,6 +33,7 @@ impl JobRow {
             url: settled.record.url.clone(),
             label: status_of(&settled.record, &mut number).to_owned(),
             failed: matches!(settled.outcome, Outcome::Failed(_)),
+            segments: settled.record.segments,
             traces: settled.traces.clone(),
         }
     }

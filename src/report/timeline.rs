@@ -383,6 +383,7 @@ mod tests {
             url: format!("http://a.test/{number}"),
             label: label.to_owned(),
             failed: label != "200",
+            segments: None,
             traces,
         }
     }

@@ -213,6 +213,17 @@ impl FetcherBuilder {
         self
     }
 
+    /// Most requests at the same time for one large body that [`run`](Fetcher::run) saves as a file, each
+    /// for a part of it. They need slots that no other URL could use, a server that takes ranges, and a
+    /// gain. Default: 1.
+    pub fn segments(mut self, most: usize) -> Self {
+        match NonZeroUsize::new(most) {
+            Some(most) => self.options.engine.segments.most = most,
+            None => self.reject("segments", "expected at least 1"),
+        }
+        self
+    }
+
     /// Media types that bodies may have; others fail as [`FetchError::ContentType`]. Default: any.
     ///
     /// [`FetchError::ContentType`]: crate::FetchError::ContentType

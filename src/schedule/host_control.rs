@@ -136,6 +136,8 @@ pub(super) struct HostControl {
     tally: Tally,
     /// Consecutive throttled rounds, less two for each accepted request since.
     throttles: u32,
+    /// Whether it has ever throttled.
+    has_throttled: bool,
     /// Accepted requests in all.
     accepted: u32,
     /// Total of its holds since the last accepted request.
@@ -161,6 +163,7 @@ impl HostControl {
             trial: Trial::default(),
             tally: Tally::new(now),
             throttles: 0,
+            has_throttled: false,
             accepted: 0,
             held: Duration::ZERO,
             warm: false,
@@ -191,6 +194,14 @@ impl HostControl {
             Some(at) => Admission::At(at),
             None => Admission::Now,
         }
+    }
+
+    /// Whether another request for a body that one of the `running` ones brings may start. It counts
+    /// as any other, but does not wait.
+    #[must_use]
+    pub(super) fn is_open_for_segment(&self, running: usize, now: Instant) -> bool {
+        let is_willing = self.warm && !self.has_throttled && self.rejection(now).is_none();
+        is_willing && running < self.limit.unproven() && self.earliest_start(now).is_none()
     }
 
     /// Returns when a request may start at the earliest, leaving concurrency aside; `None`: now.
@@ -276,6 +287,7 @@ impl HostControl {
                 error,
                 is_rate_limit: surely_pace,
             } => {
+                self.has_throttled = true;
                 let probing = &rules.probing;
                 if self.circuit.is_still_throttled(end.start.at, now, probing) {
                     return;

@@ -39,6 +39,15 @@ impl Lease {
         self.attempt.take()
     }
 
+    /// Returns what further requests for the body of this attempt start with.
+    #[must_use]
+    pub(crate) fn segment_slots(&self) -> Option<SegmentSlots> {
+        self.ticket.map(|ticket| SegmentSlots {
+            scheduler: Arc::clone(&self.scheduler),
+            ticket,
+        })
+    }
+
     /// Returns the thread that runs the attempt.
     #[must_use]
     pub(crate) fn thread(&self) -> usize {
@@ -109,6 +118,13 @@ impl Lease {
         self.give_back(feedback, 0, |_, _| {});
     }
 
+    /// Releases the slot of a segment. No worker asks for it by itself.
+    pub(crate) fn release_segment(self, feedback: &Feedback) {
+        let (scheduler, thread) = (Arc::clone(&self.scheduler), self.thread());
+        self.release(feedback);
+        scheduler.wake(thread);
+    }
+
     /// Releases the slot, after `change` has put the attempt where it goes next. `weight` is what
     /// remains of it in the queue, in heap bytes.
     fn give_back(
@@ -131,6 +147,33 @@ impl Lease {
             change(state, now);
             state.queue.release(&ticket, feedback, now);
         });
+    }
+}
+
+/// Slots for further requests for the body that a running attempt brings.
+#[derive(Debug)]
+pub(crate) struct SegmentSlots {
+    scheduler: Arc<Scheduler>,
+    ticket: Ticket,
+}
+
+impl SegmentSlots {
+    /// Returns a slot, if one is free that nothing else could use, and the host is willing. The attempt
+    /// must still be running.
+    #[must_use]
+    pub(crate) fn lease(&self) -> Option<Lease> {
+        let start = |state: &mut SchedulerState, now| match state.stopped {
+            true => None,
+            false => state.queue.start_segment(&self.ticket, now),
+        };
+        let ticket = self.scheduler.update_no_wake(start)?;
+        Some(Lease {
+            scheduler: Arc::clone(&self.scheduler),
+            ticket: Some(ticket),
+            attempt: None,
+            weight: 0,
+            is_uncounted: false,
+        })
     }
 }
 

@@ -150,6 +150,16 @@ impl ConcurrencyLimit {
         self.limit
     }
 
+    /// Returns the limit for requests that prove themselves that they are not too many: the highest one,
+    /// unless the host has shown that it is too high.
+    #[must_use]
+    pub(super) fn unproven(&self) -> usize {
+        match self.last_cut {
+            None => self.max,
+            Some(_) => self.limit,
+        }
+    }
+
     /// Returns the epoch of requests that start now.
     #[must_use]
     pub(super) fn epoch(&self) -> u32 {

@@ -22,6 +22,7 @@ mod retry;
 mod retry_after;
 mod retry_on;
 mod robots;
+mod segments;
 mod spacing;
 mod tally;
 mod throttle_trial;
@@ -50,7 +51,7 @@ use robots::{Permission, RobotsRegistry, SiteRules};
 
 pub(crate) use bandwidth::{Bandwidth, BodyPace};
 pub(crate) use host_control::StartSnapshot;
-pub(crate) use lease::Lease;
+pub(crate) use lease::{Lease, SegmentSlots};
 pub use limit::PerHostLimit;
 pub(crate) use ratelimit::exhausted_for;
 pub use retry::RetryPolicy;
@@ -58,6 +59,8 @@ pub(crate) use retry::{FailureContext, RetryDecision};
 pub(crate) use retry_after::retry_after;
 pub use retry_on::RetryRules;
 pub use robots::RobotsOptions;
+pub use segments::SegmentRules;
+pub(crate) use segments::{SegmentPlan, SegmentRequest};
 
 /// Limits of the scheduler.
 #[derive(Debug, Clone)]

@@ -583,9 +583,7 @@ impl<T> FairQueue<T> {
     }
 
     fn start(&mut self, id: usize, thread: usize, now: Instant) -> Option<(Ticket, T)> {
-        let rules = self.rules_of(id);
         let has_threads = self.rings.threads() > 1;
-        let mut learned = Vec::new();
         let host = self.host_mut(id)?;
         host.place = HostPlacement::Nowhere;
         let is_admitted = host.gate(now) == Admission::Now;
@@ -596,6 +594,31 @@ impl<T> FairQueue<T> {
         if has_threads {
             host.home.get_or_insert(thread);
         }
+        self.queued -= 1;
+        Some((self.begin(id, thread, now)?, item))
+    }
+
+    /// Starts one more request for the body that the item of a ticket brings, if nothing else could
+    /// use its slot.
+    pub(super) fn start_segment(&mut self, of: &Ticket, now: Instant) -> Option<Ticket> {
+        let is_idle = self.has_slot() && self.rings.is_empty() && self.rate_wait(now).is_none();
+        let may_start = is_idle && self.rings.may_start(of.thread, self.rules.total.get());
+        let host = self.host_mut(of.host.0).filter(|_| may_start)?;
+        let is_open = host
+            .control
+            .as_ref()
+            .is_some_and(|control| control.is_open_for_segment(host.running, now));
+        if !is_open || host.has_queued() {
+            return None;
+        }
+        self.begin(of.host.0, of.thread, now)
+    }
+
+    /// Counts the start of a request to a host.
+    fn begin(&mut self, id: usize, thread: usize, now: Instant) -> Option<Ticket> {
+        let rules = self.rules_of(id);
+        let mut learned = Vec::new();
+        let host = self.host_mut(id)?;
         let home = host.home;
         let charged = host.usual;
         host.spent = host.spent.saturating_add(charged);
@@ -606,7 +629,6 @@ impl<T> FairQueue<T> {
             .control
             .get_or_insert_with(|| Box::new(HostControl::new(&rules, now)));
         let start = control.record_start(now, &mut |change| learned.push(change));
-        self.queued -= 1;
         self.running += 1;
         if is_begun {
             self.rings.record_active(home);
@@ -619,13 +641,12 @@ impl<T> FairQueue<T> {
         self.record_changes(id, learned);
         self.reschedule_host(id, now);
         let host = HostId(id);
-        let ticket = Ticket {
+        Some(Ticket {
             host,
             thread,
             start,
             charged,
-        };
-        Some((ticket, item))
+        })
     }
 
     fn idle_turn(&self, now: Instant) -> Turn<T> {

@@ -38,7 +38,9 @@ pub(crate) use file_names::path_for_user;
 pub use file_store::FolderError;
 #[cfg(feature = "cli")]
 pub(crate) use file_store::SavedFiles;
-pub(crate) use file_store::{FileStore, FilesOptions, MAX_FILE_WRITERS, file_of};
+pub(crate) use file_store::{
+    FileStore, FilesOptions, MAX_FILE_WRITERS, SegmentWriter, SegmentedFile, file_of,
+};
 pub(crate) use memory::MemoryStore;
 pub(crate) use pack_files::PackFiles;
 pub(crate) use pack_store::{
@@ -176,6 +178,13 @@ pub(crate) trait BodyWriter: Send + Sync {
                 ends_run: false,
             })
         }
+    }
+
+    /// Returns the file for segments of the body that come at the same time; `None` if it has none, or
+    /// the length of the body is not known. This writer goes on with the first segment, and is
+    /// committed once all bytes are there.
+    fn segments(&mut self) -> Option<SegmentedFile> {
+        None
     }
 
     /// Returns the first [`MAX_ARCHIVE_ONLY_BYTES`](crate::model::MAX_ARCHIVE_ONLY_BYTES) of what was

@@ -18,6 +18,8 @@ mod folder;
 mod interrupt;
 /// `SIGKILL` at any moment.
 mod kill;
+/// `SIGKILL` while a body comes in segments.
+mod segments;
 /// A site on an unreliable connection.
 mod site;
 /// The program under test, and servers to run it against.

@@ -103,6 +103,8 @@ mod retry;
 mod robots;
 /// `-o`, and running the same command again.
 mod saving;
+/// Large bodies in segments: hostile servers, byte for byte.
+mod segments;
 /// `--shard`: runs that share a list.
 mod shard;
 /// `--merge`: journals of shards, put together.

@@ -16,8 +16,8 @@ use super::{DecoderBudget, Engine, EngineOptions, RunClock, Shutdown};
 use crate::fetch::Transport;
 use crate::fuzz::hold;
 use crate::model::{
-    Attempt, BodyVersion, ErrorKind, EventReturnQueue, FetchError, Job, LineOptions, LiveStats,
-    PartialBody, PriorFetch, ResponseHead, Revalidation, RobotsRoom,
+    Attempt, BodyVersion, ByteRanges, ErrorKind, EventReturnQueue, FetchError, Job, LineOptions,
+    LiveStats, PartialBody, PriorFetch, ResponseHead, Revalidation, RobotsRoom,
 };
 use crate::schedule::{Bandwidth, RetryPolicy, ScheduleOptions, Scheduler};
 use crate::store::{BodyStore, DiscardStore};
@@ -90,6 +90,7 @@ fn attempt(url: &str, name: &str) -> Attempt {
         attempt.part = Some(Box::new(PartialBody {
             version,
             length: HERE,
+            beyond: ByteRanges::default(),
         }));
     }
     if name.starts_with("known-") {

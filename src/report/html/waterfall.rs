@@ -115,5 +115,8 @@ fn attempts_text(row: &JobRow) -> String {
             let _ = write!(text, ", queued {}", duration(one.queued()));
         }
     }
+    if let Some(segments) = row.segments {
+        let _ = write!(text, "; in {segments} segments");
+    }
     text
 }

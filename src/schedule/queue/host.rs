@@ -117,6 +117,11 @@ impl<T> HostEntry<T> {
         self.exempt.len() + self.returned.len() + self.fresh.len()
     }
 
+    /// Whether any items are queued, those behind a closed gate included.
+    pub(super) fn has_queued(&self) -> bool {
+        self.all_queued() > 0
+    }
+
     pub(super) fn pop(&mut self) -> Option<T> {
         if self.is_gated || !self.exempt.is_empty() {
             return self.exempt.pop_front();
@@ -178,6 +183,6 @@ impl<T> HostEntry<T> {
 
     /// Whether it has no queued or running items. Items may be parked.
     pub(super) fn is_unused(&self) -> bool {
-        self.running == 0 && self.place == HostPlacement::Nowhere && self.all_queued() == 0
+        self.running == 0 && self.place == HostPlacement::Nowhere && !self.has_queued()
     }
 }

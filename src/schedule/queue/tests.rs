@@ -1118,3 +1118,60 @@ fn one_host_is_served_by_all_threads_unless_it_multiplexes() {
         assert!(most.values().all(|most| *most >= 100 / threads), "{most:?}");
     }
 }
+
+/// A further request for a body takes only what nothing else could use, and counts as any other.
+#[test]
+fn a_segment_gets_a_slot_that_is_idle() {
+    let now = Instant::now();
+    let started = |per_host, total| {
+        let mut queue = FairQueue::new(rules(per_host, total), None);
+        queue.add("a", 1, now);
+        let (ticket, _) = queue.run(now);
+        queue.connected(&ticket, now);
+        (queue, ticket)
+    };
+    let (mut queue, first) = started(3, 4);
+    let second = queue.start_segment(&first, now).unwrap();
+    let third = queue.start_segment(&first, now).unwrap();
+    assert_eq!((second.host, queue.running()), (first.host, 3));
+    assert_eq!(queue.start_segment(&first, now), None, "the host's limit");
+    queue.release(&third, &answered(), now);
+    queue.add("a", 2, now);
+    assert_eq!(queue.start_segment(&first, now), None, "a URL waits");
+    let (ticket, _) = queue.run(now);
+    queue.release(&ticket, &answered(), now);
+    queue.add("b", 3, now);
+    assert_eq!(queue.start_segment(&first, now), None, "another host");
+    let (other, _) = queue.run(now);
+    let last = queue.start_segment(&first, now).unwrap();
+    assert_eq!(queue.running(), 4);
+    for ticket in [last, other, second, first] {
+        queue.release(&ticket, &answered(), now);
+    }
+    queue.input_ended();
+    assert!(matches!(queue.next(0, now), Turn::Done));
+
+    let (mut queue, first) = started(9, 2);
+    assert!(queue.start_segment(&first, now).is_some());
+    assert_eq!(queue.start_segment(&first, now), None, "the limit of all");
+
+    let (mut queue, first) = started(9, 9);
+    let second = queue.start_segment(&first, now).unwrap();
+    queue.release(&second, &throttled(None), now);
+    let later = now + SECOND * 600;
+    queue.next(0, later);
+    assert_eq!(queue.start_segment(&first, later), None, "it has throttled");
+}
+
+/// The limit of a host that adapts grows with the number of URLs that wait, and none waits here.
+#[test]
+fn segments_may_use_all_of_a_limit_that_adapts() {
+    let now = Instant::now();
+    let mut queue = FairQueue::new(limits(8, true, 100, rules(1, 1)), None);
+    queue.add("a", 1, now);
+    let (first, _) = queue.run(now);
+    assert_eq!(queue.start_segment(&first, now), None, "not connected");
+    queue.connected(&first, now);
+    let more = std::iter::from_fn(|| queue.start_segment(&first, now));
+    assert_eq!(more.count(), 7);
+}

@@ -8,17 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::parts::StoredPart;
-use super::shared::{FileStoreShared, writer_of};
+use super::parts::{StoredPart, describe_part};
+use super::segment_writer::SegmentedFile;
+use super::shared::{FLUSH_BYTES, FileStoreShared, MAX_CHUNKS, writer_of};
 use super::writer::{FinalFile, TempFile, WriteOrder};
 use crate::model::{BodyVersion, FetchError, PartialBody};
 use crate::store::worker_pool::DISK_TIMEOUT;
 use crate::store::{BodyWriter, SaveCallback, save_error};
-
-/// Collected bytes from which they are sent to a writer.
-const FLUSH_BYTES: usize = 256 * 1024;
-/// The same for the number of chunks, each of which has some overhead.
-const MAX_CHUNKS: usize = 512;
 
 /// Collects one body for a file.
 pub(crate) struct FileBodyWriter {
@@ -33,6 +29,8 @@ pub(crate) struct FileBodyWriter {
     length: u64,
     /// The file with the bytes already sent to a writer.
     temp: Option<Arc<TempFile>>,
+    /// Length of the whole body, if it comes in segments, of which this writes the first.
+    total: Option<u64>,
     /// Whether it was committed or discarded, so that `drop` has nothing to do.
     is_over: bool,
 }
@@ -52,6 +50,7 @@ impl FileBodyWriter {
             held: 0,
             length: 0,
             temp: None,
+            total: None,
             is_over: false,
         }
     }
@@ -65,6 +64,9 @@ impl FileBodyWriter {
         let mut body = Self::new(shared, file, Some(kept.part.version));
         body.length = kept.part.length;
         body.temp = Some(kept.temp);
+        if !kept.part.beyond.is_empty() {
+            body.total = body.version.as_ref().and_then(|version| version.total);
+        }
         body
     }
 
@@ -80,6 +82,21 @@ impl FileBodyWriter {
         std::mem::take(&mut self.chunks)
     }
 
+    /// Returns the order to write the chunks.
+    fn take_order(&mut self, is_last: bool) -> (Arc<TempFile>, WriteOrder) {
+        let start = self.length - self.held as u64;
+        let chunks = self.take_chunks();
+        let temp = self.temp();
+        temp.claim(start, self.length);
+        let order = WriteOrder::Write {
+            temp: Arc::clone(&temp),
+            start,
+            chunks,
+            is_last,
+        };
+        (temp, order)
+    }
+
     fn temp(&mut self) -> Arc<TempFile> {
         let shared = &self.shared;
         Arc::clone(self.temp.get_or_insert_with(|| Arc::new(shared.temp())))
@@ -87,12 +104,9 @@ impl FileBodyWriter {
 
     async fn flush(&mut self) -> Result<(), FetchError> {
         let permit = self.reserve().await?;
-        let chunks = self.take_chunks();
-        let temp = self.temp();
+        let (temp, order) = self.take_order(false);
         let writer = writer_of(&temp, &self.shared.writers);
-        self.shared
-            .writers
-            .send_to(writer, WriteOrder::Append(temp, chunks), Some(permit));
+        self.shared.writers.send_to(writer, order, Some(permit));
         Ok(())
     }
 
@@ -103,18 +117,20 @@ impl FileBodyWriter {
 
     /// Keeps the bytes so far as a partial body.
     fn suspend(&mut self, version: BodyVersion) {
-        let chunks = self.take_chunks();
-        let temp = self.temp();
-        if !chunks.is_empty() {
+        let has_chunks = !self.chunks.is_empty();
+        let (temp, order) = self.take_order(true);
+        if has_chunks {
             // Called from `drop`, which cannot wait for queue space; it is about FLUSH_BYTES at
             // most.
-            let order = WriteOrder::Append(Arc::clone(&temp), chunks);
             let writer = writer_of(&temp, &self.shared.writers);
             self.shared.writers.send_to(writer, order, None);
         }
+        let there = temp.claimed();
+        let length = there.prefix();
         let part = PartialBody {
             version,
-            length: self.length,
+            length,
+            beyond: there.between(length, u64::MAX),
         };
         let kept = StoredPart { part, temp };
         if let Some(useless) = self.shared.parts.keep(self.file.path.clone(), kept) {
@@ -156,7 +172,7 @@ impl BodyWriter for FileBodyWriter {
             let writer = writer_of(&temp, &self.shared.writers);
             let order = WriteOrder::Finish {
                 temp,
-                length: self.length,
+                length: self.total.unwrap_or(self.length),
                 file: self.file.clone(),
                 done,
             };
@@ -168,7 +184,7 @@ impl BodyWriter for FileBodyWriter {
         };
         self.is_over = true;
         let order = WriteOrder::Body {
-            temp: self.shared.temp(),
+            id: self.shared.next_id(),
             chunks: self.take_chunks(),
             file: self.file.clone(),
             done,
@@ -180,6 +196,16 @@ impl BodyWriter for FileBodyWriter {
     fn discard(mut self) {
         self.is_over = true;
         self.remove();
+    }
+
+    fn segments(&mut self) -> Option<SegmentedFile> {
+        let total = self.version.as_ref()?.total?;
+        let temp = self.temp();
+        let shared = Arc::clone(&self.shared);
+        let version = self.version.as_ref()?;
+        let head = describe_part(&self.file.path, temp.id(), version, self.shared.sync)?;
+        self.total = Some(total);
+        Some(SegmentedFile::new(shared, temp, head, total))
     }
 
     async fn read_back(&self) -> Result<File, FetchError> {

@@ -179,6 +179,13 @@ impl Folder {
         self.when_free(|| open_regular(&self.temp, name, &mut options))
     }
 
+    /// Opens a temporary file for writing at any place.
+    pub(crate) fn open_for_writing(&self, name: &str) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true);
+        self.when_free(|| open_regular(&self.temp, name, &mut options))
+    }
+
     /// Opens a temporary file for reading.
     pub(crate) fn read(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();

@@ -8,6 +8,8 @@ mod parts;
 mod same;
 #[cfg(feature = "cli")]
 mod saved_files;
+mod segment_log;
+mod segment_writer;
 mod shared;
 mod writer;
 
@@ -34,6 +36,7 @@ use writer::{CommitOptions, FinalFile, WriteOrder, set_time};
 pub use folder::FolderError;
 #[cfg(feature = "cli")]
 pub(crate) use saved_files::SavedFiles;
+pub(crate) use segment_writer::{SegmentWriter, SegmentedFile};
 pub(crate) use writer::MAX_WRITERS as MAX_FILE_WRITERS;
 
 /// How long `close` waits for the disk once the run is aborted.
@@ -80,6 +83,7 @@ impl FileStore {
             parts,
             next_id: AtomicU64::new(next_id),
             remote_time: options.remote_time,
+            sync: options.sync,
         });
         Ok(Self { shared })
     }

@@ -1,7 +1,7 @@
 //! Partial bodies, by their final file. They are listed on disk so that the next run can continue
-//! them.
+//! them. Of those in segments there is a list for each, which also survives if the run is killed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Write};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::folder::Folder;
+use super::segment_log::{id_of_log, log_name, read_log};
 use super::writer::TempFile;
-use crate::model::{BodyVersion, PartialBody, RelPath};
+use crate::model::{BodyVersion, ByteRanges, PartialBody, RelPath};
 
 /// The list of partial bodies, written at the end of a run.
 const PART_LIST_NAME: &str = "parts.jsonl";
@@ -48,6 +49,10 @@ struct PartLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
     length: u64,
+    /// What is there beyond that length, if the body came in segments: the offset of the first byte of
+    /// each range, and the one after its last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ranges: Vec<(u64, u64)>,
     /// Set if the part was not synced to disk: it is valid only until the next boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     boot: Option<String>,
@@ -85,7 +90,7 @@ impl PartIndex {
     /// is kept. Returns the temporary file that is no longer needed.
     pub(crate) fn keep(&self, file: RelPath, new: StoredPart) -> Option<Arc<TempFile>> {
         self.change(|parts| match parts.get(&file) {
-            Some(old) if old.part.length >= new.part.length => Some(new.temp),
+            Some(old) if old.part.kept() >= new.part.kept() => Some(new.temp),
             _ => parts.insert(file, new).map(|old| old.temp),
         })
     }
@@ -94,51 +99,33 @@ impl PartIndex {
     /// syncing all parts, which may take long. Removes parts that cannot be continued.
     pub(crate) fn persist(&self, folder: &Folder) -> io::Result<()> {
         let parts = self.lock().clone();
-        let mut lines = Vec::new();
-        for (file, kept) in parts {
-            match to_line(&file, &kept) {
-                Some(line) => lines.push((line, kept.temp.name())),
-                None => ignore_missing(folder.remove(&kept.temp.name()))?,
-            }
-        }
-        if lines.is_empty() {
-            return ignore_missing(folder.remove(PART_LIST_NAME));
-        }
-        if let Some(boot) = boot_id() {
-            for (line, _) in &mut lines {
-                line.boot = Some(boot.clone());
-            }
-            write_list(folder, lines.iter().map(|(line, _)| line))?;
-        }
-        lines.retain_mut(|(line, name)| {
-            line.boot = None;
-            // Drop a part that cannot be synced, and keep the others.
-            folder
-                .append(name)
-                .and_then(|file| file.sync_data())
-                .is_ok()
-        });
-        write_list(folder, lines.iter().map(|(line, _)| line))
+        let logs: Vec<_> = parts
+            .values()
+            .map(|kept| log_name(kept.temp.id()))
+            .collect();
+        list_parts(parts, folder)?;
+        // Now they are in the list of all parts.
+        logs.iter()
+            .try_for_each(|name| ignore_missing(folder.remove(name)))
     }
 
     /// Reads the list of the last run, and removes all other temporary files. Also returns an
     /// unused id.
     pub(crate) fn read(folder: &Folder) -> io::Result<(Self, u64)> {
-        let mut parts = HashMap::new();
+        let mut parts = HashMap::<RelPath, StoredPart>::new();
         let mut next = 1;
-        let boot = boot_id();
-        for line in read_list(folder)? {
+        let logs = read_logs(folder)?;
+        for line in joined(read_list(folder)?, logs) {
             next = next.max(line.id.saturating_add(1));
-            if line.boot.is_some() && line.boot != boot {
-                continue;
-            }
             if let Some((file, kept)) = parse(line)
                 && is_usable(folder, &kept)
+                && !has_more(parts.get(&file), &kept)
             {
                 parts.insert(file, kept);
             }
         }
-        let used: Vec<_> = parts.values().map(|kept| kept.temp.name()).collect();
+        let names = |kept: &StoredPart| [kept.temp.name(), log_name(kept.temp.id())];
+        let used: Vec<_> = parts.values().flat_map(names).collect();
         for name in folder.unfinished()? {
             if name != PART_LIST_NAME && !used.contains(&name) {
                 ignore_missing(folder.remove(&name))?;
@@ -148,6 +135,35 @@ impl PartIndex {
         let parts = Mutex::new(parts);
         Ok((Self { parts, count }, next))
     }
+}
+
+/// Writes the list of all parts.
+fn list_parts(parts: HashMap<RelPath, StoredPart>, folder: &Folder) -> io::Result<()> {
+    let mut lines = Vec::new();
+    for (file, kept) in parts {
+        match to_line(&file, &kept) {
+            Some(line) => lines.push((line, kept.temp.name())),
+            None => ignore_missing(folder.remove(&kept.temp.name()))?,
+        }
+    }
+    if lines.is_empty() {
+        return ignore_missing(folder.remove(PART_LIST_NAME));
+    }
+    if let Some(boot) = boot_id() {
+        for (line, _) in &mut lines {
+            line.boot = Some(boot.clone());
+        }
+        write_list(folder, lines.iter().map(|(line, _)| line))?;
+    }
+    lines.retain_mut(|(line, name)| {
+        line.boot = None;
+        // Drop a part that cannot be synced, and keep the others.
+        folder
+            .append(name)
+            .and_then(|file| file.sync_data())
+            .is_ok()
+    });
+    write_list(folder, lines.iter().map(|(line, _)| line))
 }
 
 fn write_list<'a>(folder: &Folder, lines: impl Iterator<Item = &'a PartLine>) -> io::Result<()> {
@@ -171,20 +187,82 @@ fn boot_id() -> Option<String> {
 }
 
 fn to_line(file: &RelPath, kept: &StoredPart) -> Option<PartLine> {
-    let version = &kept.part.version;
     if kept.temp.failure().is_some() {
         return None;
     }
     Some(PartLine {
+        length: kept.part.length,
+        ranges: kept.part.beyond.iter().collect(),
+        ..line_of(file, kept.temp.id(), &kept.part.version)?
+    })
+}
+
+/// Returns the line of a body of which nothing is there.
+fn line_of(file: &RelPath, id: u64, version: &BodyVersion) -> Option<PartLine> {
+    Some(PartLine {
         file: file.to_string(),
-        id: kept.temp.id(),
+        id,
         url: version.url.to_string(),
         job_url: (version.job_url != version.url).then(|| version.job_url.to_string()),
         validator: version.validator.to_str().ok()?.to_owned(),
         total: version.total,
-        length: kept.part.length,
+        length: 0,
+        ranges: Vec::new(),
         boot: None,
     })
+}
+
+/// Returns the first line of the list of a body in segments.
+pub(crate) fn describe_part(
+    file: &RelPath,
+    id: u64,
+    version: &BodyVersion,
+    is_synced: bool,
+) -> Option<String> {
+    let mut line = line_of(file, id, version)?;
+    line.boot = boot_id().filter(|_| !is_synced);
+    serde_json::to_string(&line).ok()
+}
+
+/// Returns the lines that are still valid, one for each file: those of the list of all parts, with what
+/// the list of each says.
+fn joined(list: Vec<PartLine>, logs: Vec<PartLine>) -> impl Iterator<Item = PartLine> {
+    let boot = boot_id();
+    let mut lines = BTreeMap::<u64, PartLine>::new();
+    for line in list.into_iter().chain(logs) {
+        let is_valid = line.boot.is_none() || line.boot == boot;
+        match lines.get_mut(&line.id) {
+            _ if !is_valid => {}
+            Some(known) if known.validator == line.validator => {
+                known.total = known.total.or(line.total);
+                known.ranges.extend(line.ranges);
+            }
+            _ => drop(lines.insert(line.id, line)),
+        }
+    }
+    lines.into_values()
+}
+
+/// Whether another part of the same file has more bytes.
+fn has_more(other: Option<&StoredPart>, kept: &StoredPart) -> bool {
+    other.is_some_and(|other| other.part.kept() > kept.part.kept())
+}
+
+/// Reads the lists of bodies in segments. One that is broken is none.
+fn read_logs(folder: &Folder) -> io::Result<Vec<PartLine>> {
+    let mut found = Vec::new();
+    for name in folder.unfinished()? {
+        if id_of_log(&name).is_none() {
+            continue;
+        }
+        let (head, ranges) = folder.read(&name).and_then(read_log)?;
+        let head = serde_json::from_slice::<PartLine>(&head);
+        found.extend(head.ok().map(|head| PartLine {
+            ranges: ranges.iter().collect(),
+            ..head
+        }));
+    }
+    Ok(found)
 }
 
 fn parse(line: PartLine) -> Option<(RelPath, StoredPart)> {
@@ -200,25 +278,32 @@ fn parse(line: PartLine) -> Option<(RelPath, StoredPart)> {
         validator: HeaderValue::try_from(line.validator).ok()?,
         total: line.total,
     };
+    let ranges = line.ranges.into_iter().chain([(0, line.length)]);
+    let there: ByteRanges = ranges.collect();
+    let length = there.prefix();
+    // What is not within the body was not written by us.
+    let is_sound = length > 0 && line.total.is_none_or(|total| there.end() <= total);
     let kept = StoredPart {
         part: PartialBody {
             version,
-            length: line.length,
+            length,
+            beyond: there.between(length, u64::MAX),
         },
-        temp: Arc::new(TempFile::new(line.id)),
+        temp: Arc::new(TempFile::with_content(line.id, there)),
     };
-    Some((file, kept))
+    is_sound.then_some((file, kept))
 }
 
-/// Returns whether the file of a part is usable, and truncates it to the listed length. It may be
-/// longer if a killed run continued it; the bytes up to that length are still the same.
+/// Returns whether the file of a part is usable, and truncates it to what is listed. It may be longer
+/// if a killed run continued it; the bytes up to there are still the same.
 fn is_usable(folder: &Folder, kept: &StoredPart) -> bool {
     let cut = || -> io::Result<bool> {
+        let length = kept.temp.claimed().end();
         let file = folder.append(&kept.temp.name())?;
-        if file.metadata()?.len() < kept.part.length {
+        if file.metadata()?.len() < length {
             return Ok(false);
         }
-        file.set_len(kept.part.length).map(|()| true)
+        file.set_len(length).map(|()| true)
     };
     cut().unwrap_or(false)
 }

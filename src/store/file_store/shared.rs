@@ -11,6 +11,11 @@ use super::parts::PartIndex;
 use super::writer::{DiskWriterPool, TempFile, WriteOrder};
 use crate::model::parse_http_date;
 
+/// Collected bytes from which they are sent to a writer.
+pub(super) const FLUSH_BYTES: usize = 256 * 1024;
+/// The same for the number of chunks, each of which has some overhead.
+pub(super) const MAX_CHUNKS: usize = 512;
+
 /// State shared by the store and its body writers.
 pub(crate) struct FileStoreShared {
     pub folder: Arc<Folder>,
@@ -18,6 +23,8 @@ pub(crate) struct FileStoreShared {
     pub parts: PartIndex,
     pub next_id: AtomicU64,
     pub remote_time: bool,
+    /// Whether bodies are synced to disk before they count as saved.
+    pub sync: bool,
 }
 
 impl FileStoreShared {
@@ -28,7 +35,11 @@ impl FileStoreShared {
     }
 
     pub(crate) fn temp(&self) -> TempFile {
-        TempFile::new(self.next_id.fetch_add(1, Relaxed))
+        TempFile::new(self.next_id())
+    }
+
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Relaxed)
     }
 
     /// Removes a file that is no longer needed.

@@ -11,7 +11,7 @@ use super::folder::{Folder, FolderError};
 use super::parts::{PartIndex, StoredPart};
 use super::writer::TempFile;
 use super::{FileStore, FilesOptions};
-use crate::model::{Attempt, BodyVersion, Job, PartialBody, RelPath, ResponseHead};
+use crate::model::{Attempt, BodyVersion, ByteRanges, Job, PartialBody, RelPath, ResponseHead};
 use crate::store::{BodyStore, BodyWriter, commit_and_wait};
 
 fn file(name: &str) -> RelPath {
@@ -26,8 +26,15 @@ fn kept(id: u64, length: u64) -> StoredPart {
         total: None,
     };
     StoredPart {
-        part: PartialBody { version, length },
-        temp: Arc::new(TempFile::new(id)),
+        part: PartialBody {
+            version,
+            length,
+            beyond: ByteRanges::default(),
+        },
+        temp: Arc::new(TempFile::with_content(
+            id,
+            [(0, length)].into_iter().collect(),
+        )),
     }
 }
 
@@ -134,6 +141,84 @@ async fn start(store: &FileStore, attempt: &Attempt) {
     let version = || Some(kept(0, 0).part.version);
     let mut writer = store.create(attempt, &head, version, None);
     writer.write(Bytes::from_static(b"abc")).await.unwrap();
+}
+
+/// A run that ends without a word, as one that is killed does, leaves what its list says.
+#[tokio::test]
+async fn what_is_listed_of_a_body_in_segments_survives_its_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = FilesOptions {
+        dir: dir.path().to_owned(),
+        ..FilesOptions::default()
+    };
+    let attempt = attempt();
+    let head = ResponseHead::http11(http::StatusCode::OK, http::HeaderMap::new());
+    let version = || {
+        let total = Some(12);
+        Some(BodyVersion {
+            total,
+            ..kept(0, 0).part.version
+        })
+    };
+    {
+        let store = FileStore::open(&options).unwrap();
+        let mut writer = store.create(&attempt, &head, version, None);
+        let file = writer.segments().unwrap();
+        let mut third = file.open_segment(8);
+        third.write(Bytes::from_static(b"ij")).await.unwrap();
+        writer.write(Bytes::from_static(b"abc")).await.unwrap();
+        drop((third, writer));
+        store.shared.writers.flush().await;
+        store.shared.folder.unlock();
+    }
+    let store = FileStore::open(&options).unwrap();
+    let (part, mut writer) = store.take_part(&attempt).unwrap();
+    let beyond: Vec<_> = part.beyond.iter().collect();
+    assert_eq!((part.length, beyond), (3, vec![(8, 10)]));
+    assert_eq!((part.request_end(), part.kept()), (Some(8), 5));
+    let file = writer.segments().unwrap();
+    for (start, bytes) in [(10, "kl"), (3, "defgh")] {
+        let mut segment = file.open_segment(start);
+        segment.write(bytes.into()).await.unwrap();
+    }
+    let saved = commit_and_wait(|done| writer.commit(done)).await.unwrap();
+    assert_eq!(saved.bytes, 12);
+    let mut text = String::new();
+    let mut file = store
+        .shared
+        .folder
+        .open_final(&saved.file.unwrap())
+        .unwrap();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "abcdefghijkl");
+    assert_eq!(store.shared.folder.unfinished().unwrap(), [""; 0]);
+}
+
+/// A body with a gap is no body, whatever its length.
+#[tokio::test]
+async fn a_body_with_a_gap_is_not_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FileStore::open(&FilesOptions {
+        dir: dir.path().to_owned(),
+        ..FilesOptions::default()
+    })
+    .unwrap();
+    let attempt = attempt();
+    let head = ResponseHead::http11(http::StatusCode::OK, http::HeaderMap::new());
+    let total = Some(6);
+    let version = BodyVersion {
+        total,
+        ..kept(0, 0).part.version
+    };
+    let mut writer = store.create(&attempt, &head, || Some(version), None);
+    let file = writer.segments().unwrap();
+    let mut last = file.open_segment(5);
+    last.write(Bytes::from_static(b"f")).await.unwrap();
+    drop(last);
+    writer.write(Bytes::from_static(b"abc")).await.unwrap();
+    assert!(commit_and_wait(|done| writer.commit(done)).await.is_err());
+    store.shared.writers.flush().await;
+    assert_eq!(store.shared.folder.unfinished().unwrap(), [""; 0]);
 }
 
 fn attempt() -> Attempt {

@@ -1,15 +1,16 @@
 //! The threads that write temporary files and rename them into place.
 
 use std::fs::File;
-use std::io::{self, Write};
-use std::sync::{Arc, OnceLock};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use super::folder::Folder;
 use super::same::is_same;
-use crate::model::{Cause, FetchError, RelPath, SavedBody};
+use super::segment_log::{SegmentLog, log_name};
+use crate::model::{ByteRanges, Cause, FetchError, RelPath, SavedBody};
 use crate::store::save_error;
 use crate::store::worker_pool::{OrderHandler, WorkerPool};
 use crate::store::{FileCallback, SaveCallback};
@@ -24,15 +25,65 @@ const ORDERS_PER_WRITER: usize = 64;
 pub(crate) struct TempFile {
     id: u64,
     failed: OnceLock<FetchError>,
+    content: Mutex<TempContent>,
+}
+
+/// What a temporary file has.
+#[derive(Debug, Default)]
+struct TempContent {
+    /// What was sent to its writer thread.
+    claimed: ByteRanges,
+    /// What that has written.
+    written: ByteRanges,
+    /// The list on disk of what was written, if the body comes in segments.
+    log: Option<SegmentLog>,
 }
 
 impl TempFile {
     /// Returns the file with this id, without creating it.
     pub(crate) fn new(id: u64) -> Self {
+        Self::with_content(id, ByteRanges::default())
+    }
+
+    /// Returns the file with this id, in which these bytes were written.
+    pub(crate) fn with_content(id: u64, written: ByteRanges) -> Self {
         Self {
             id,
             failed: OnceLock::new(),
+            content: Mutex::new(TempContent {
+                claimed: written.clone(),
+                written,
+                log: None,
+            }),
         }
+    }
+
+    fn content(&self) -> MutexGuard<'_, TempContent> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds bytes that are about to be sent to its writer thread.
+    pub(crate) fn claim(&self, start: u64, end: u64) {
+        self.content().claimed.add(start, end);
+    }
+
+    /// Returns what was sent to its writer thread.
+    pub(crate) fn claimed(&self) -> ByteRanges {
+        self.content().claimed.clone()
+    }
+
+    /// Lists from now on what was written, unless that is done already.
+    pub(crate) fn begin_log(&self, log: impl FnOnce() -> SegmentLog) {
+        self.content().log.get_or_insert_with(log);
+    }
+
+    /// Adds bytes that were written. Returns whether those that are not listed yet are to be: if there
+    /// are enough, or no more will come from where these came.
+    fn record_written(&self, start: u64, end: u64, is_last: bool) -> bool {
+        let content = &mut *self.content();
+        content.written.add(start, end);
+        let log = content.log.as_mut();
+        log.is_some_and(|log| log.add(start, end) || is_last)
     }
 
     /// Returns its id.
@@ -42,13 +93,17 @@ impl TempFile {
 
     /// Returns its name.
     pub(crate) fn name(&self) -> String {
-        format!("{}.part", self.id)
+        part_name(self.id)
     }
 
     /// Returns the error if writing to it has failed.
     pub(crate) fn failure(&self) -> Option<FetchError> {
         self.failed.get().cloned()
     }
+}
+
+fn part_name(id: u64) -> String {
+    format!("{id}.part")
 }
 
 /// A file as it is to be after the rename.
@@ -64,8 +119,8 @@ pub(crate) struct FinalFile {
 pub(crate) enum WriteOrder {
     /// Save a complete small body.
     Body {
-        /// The temporary file to write.
-        temp: TempFile,
+        /// The id of the temporary file to write.
+        id: u64,
         /// Its bytes.
         chunks: Vec<Bytes>,
         /// What becomes of it.
@@ -73,9 +128,18 @@ pub(crate) enum WriteOrder {
         /// Called with the result.
         done: SaveCallback,
     },
-    /// Append bytes to a temporary file.
-    Append(Arc<TempFile>, Vec<Bytes>),
-    /// Save a body that has been appended completely.
+    /// Write bytes into a temporary file.
+    Write {
+        /// The file.
+        temp: Arc<TempFile>,
+        /// Where the first byte belongs.
+        start: u64,
+        /// The bytes.
+        chunks: Vec<Bytes>,
+        /// Whether they are the last ones of a segment.
+        is_last: bool,
+    },
+    /// Save a body that has been written completely.
     Finish {
         /// Its temporary file.
         temp: Arc<TempFile>,
@@ -154,6 +218,8 @@ fn set_exact_time(file: &File, time: SystemTime) -> io::Result<()> {
 /// A complete temporary file, to be renamed into place.
 struct ReadyFile {
     name: String,
+    /// The list of what was written of it, if there may be one, which goes with it.
+    log: Option<String>,
     file: FinalFile,
     length: u64,
     done: SaveCallback,
@@ -176,17 +242,18 @@ impl OrderHandler for DiskWriter {
     fn carry_out(&mut self, order: WriteOrder) {
         match order {
             WriteOrder::Body {
-                temp,
+                id,
                 chunks,
                 file,
                 done,
             } => {
                 // Frees its descriptor, which may be the last one.
                 self.open = None;
-                let name = temp.name();
+                let name = part_name(id);
                 match self.create(&name, &chunks, file.time) {
                     Ok(length) => self.finish(ReadyFile {
                         name,
+                        log: None,
                         file,
                         length,
                         done,
@@ -197,8 +264,13 @@ impl OrderHandler for DiskWriter {
                     }
                 }
             }
-            WriteOrder::Append(temp, chunks) => {
-                if let Err(error) = self.append(&temp, &chunks) {
+            WriteOrder::Write {
+                temp,
+                start,
+                chunks,
+                is_last,
+            } => {
+                if let Err(error) = self.write_at(&temp, start, &chunks, is_last) {
                     let _ = temp.failed.set(self.failed_temp(&temp.name(), &error));
                 }
             }
@@ -214,6 +286,7 @@ impl OrderHandler for DiskWriter {
             WriteOrder::Remove(temp) => {
                 self.open = None;
                 let _ = self.folder.remove(&temp.name());
+                let _ = self.folder.remove(&log_name(temp.id));
             }
             WriteOrder::Read(temp, reader) => {
                 self.open = None;
@@ -246,7 +319,13 @@ impl DiskWriter {
         Ok(length)
     }
 
-    fn append(&mut self, temp: &TempFile, chunks: &[Bytes]) -> io::Result<()> {
+    fn write_at(
+        &mut self,
+        temp: &TempFile,
+        start: u64,
+        chunks: &[Bytes],
+        is_last: bool,
+    ) -> io::Result<()> {
         if temp.failed.get().is_some() {
             return Ok(());
         }
@@ -254,16 +333,43 @@ impl DiskWriter {
         let same = self.open.take().filter(|(id, _)| *id == temp.id);
         let mut file = match same {
             Some((_, file)) => file,
-            None => match self.folder.append(&temp.name()) {
+            None => match self.folder.open_for_writing(&temp.name()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.folder.create(&temp.name())?
                 }
                 opened => opened?,
             },
         };
-        self.write(&mut file, chunks)?;
+        file.seek(SeekFrom::Start(start))?;
+        let length = self.write(&mut file, chunks)?;
+        if temp.record_written(start, start + length, is_last) {
+            if self.options.sync {
+                file.sync_data()?;
+            }
+            // First its descriptor, which may be the last one.
+            drop(file);
+            return self.list_written(temp);
+        }
         self.open = Some((temp.id, file));
         Ok(())
+    }
+
+    /// Lists what was written of a body in segments.
+    fn list_written(&self, temp: &TempFile) -> io::Result<()> {
+        let name = log_name(temp.id);
+        let content = &mut *temp.content();
+        let Some(log) = &mut content.log else {
+            return Ok(());
+        };
+        let (text, is_new) = log.take_text(&content.written);
+        if !is_new {
+            return self.folder.append(&name)?.write_all(text.as_bytes());
+        }
+        // One of an earlier run stays until this one says as much.
+        let new = format!("{name}.new");
+        let _ = self.folder.remove(&new);
+        self.folder.create(&new)?.write_all(text.as_bytes())?;
+        self.folder.rename(&new, &name)
     }
 
     /// Syncs a single file on systems without syncfs.
@@ -297,7 +403,9 @@ impl DiskWriter {
                 found.metadata()
             });
             match found {
-                Ok(meta) if meta.len() == length => None,
+                Ok(meta) if meta.len() == length && temp.content().written.prefix() == length => {
+                    None
+                }
                 Ok(meta) => Some(FetchError::Save {
                     cause: Cause::from_text(format!(
                         "{}: {} bytes on disk, {length} written",
@@ -312,12 +420,14 @@ impl DiskWriter {
         match problem {
             None => self.finish(ReadyFile {
                 name,
+                log: Some(log_name(temp.id)),
                 file,
                 length,
                 done,
             }),
             Some(error) => {
                 let _ = self.folder.remove(&name);
+                let _ = self.folder.remove(&log_name(temp.id));
                 done(Err(error));
             }
         }
@@ -370,6 +480,9 @@ impl DiskWriter {
         } else {
             self.folder.rename_into_place(name, &file.path)
         };
+        if let Some(log) = &ready.log {
+            let _ = self.folder.remove(log);
+        }
         match placed {
             Ok(()) => Ok(SavedBody {
                 bytes: *length,

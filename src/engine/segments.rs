@@ -1,0 +1,483 @@
+//! Receives a large body in segments: further requests bring parts of it at the same time as the
+//! first. `SegmentPlan` decides; this sends the requests and writes what they bring.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures::StreamExt;
+use futures::future::{AbortHandle, Abortable};
+use futures::stream::FuturesUnordered;
+use http::{StatusCode, header};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::attempt_outcome::{
+    AttemptOutcome, BodySource, MIN_PIECE_BYTES, PartialContent, discards_body,
+};
+use super::body::{BodySink, StallClock, WireBody};
+use super::body_target::BodyTarget;
+use super::body_verifier::BodyVerifier;
+use super::coding::BodyFraming;
+use super::opening::open_in_time;
+use super::{Engine, host_feedback, resume};
+use crate::fetch::{RawResponse, ResponseBody, Transport};
+use crate::model::{
+    Attempt, BodyVersion, ByteRanges, ErrorKind, FetchError, HostKey, LiveStats, PartialBody,
+    ResponseHead, SendMode, WireState, now,
+};
+use crate::schedule::{
+    Lease, SegmentPlan, SegmentRequest, SegmentRules, SegmentSlots, exhausted_for, retry_after,
+};
+use crate::store::{BodyStore, BodyWriter, SegmentWriter, SegmentedFile};
+
+/// How often it is decided whether requests are added or dropped.
+const DECISION_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What an attempt may use for a body in segments, and what it has used.
+#[derive(Debug, Default)]
+pub(super) struct SegmentBudget {
+    /// Where slots for further requests come from; `None`: there are none.
+    pub slots: Option<Box<SegmentSlots>>,
+    /// How many requests brought bytes of the body.
+    pub used: usize,
+}
+
+/// A body that may come in segments.
+pub(super) struct PlannedBody {
+    version: BodyVersion,
+    plan: SegmentPlan,
+    /// Where the first gap ends in what is there of it.
+    gap_end: Option<u64>,
+}
+
+/// How a body in segments ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SegmentsEnd {
+    /// All bytes are there.
+    Whole,
+    /// Some are missing, and nothing has failed: the next request of the job asks for them.
+    Gap,
+}
+
+/// Why a request did not bring its part.
+enum SegmentFailure {
+    Failed(FetchError),
+    /// The server sends something else than the body that the first request began.
+    Contradicted,
+}
+
+impl From<FetchError> for SegmentFailure {
+    fn from(error: FetchError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Returns the plan of a body that may come in segments, or already has; `None`: it has to come in
+/// one piece. `length`: what the response brings of it.
+pub(super) fn plan<T, S>(
+    engine: &Engine<T, S>,
+    attempt: &Attempt,
+    head: &ResponseHead,
+    version: impl FnOnce() -> Option<BodyVersion>,
+    length: Option<u64>,
+    budget: &SegmentBudget,
+) -> Option<Box<PlannedBody>> {
+    let rules = &engine.options.segments;
+    let length = length?;
+    let is_part = head.status == StatusCode::PARTIAL_CONTENT;
+    let part = attempt.resumable_part().filter(|_| is_part);
+    let is_split = part.is_some_and(|part| !part.beyond.is_empty());
+    let may_split = budget.slots.is_some()
+        && length / 2 >= rules.min_segment
+        && (is_part || accepts_ranges(head))
+        && !attempt.history().without_range;
+    if !is_split && !may_split {
+        return None;
+    }
+    let version = version()?;
+    let total = version.total?;
+    let kept = part.map_or_else(ByteRanges::default, kept_of);
+    let reach = kept.prefix().checked_add(length)?;
+    // A body that is chunked may be longer or shorter than it says.
+    if reach > total || (reach < total && !is_part) {
+        return None;
+    }
+    let rules = match may_split {
+        true => rules.clone(),
+        false => SegmentRules {
+            most: SegmentRules::default().most,
+            ..rules.clone()
+        },
+    };
+    let gap_end = kept.gaps(total).next().map(|(_, end)| end);
+    let plan = SegmentPlan::new(rules, total, kept, reach, now());
+    Some(Box::new(PlannedBody {
+        version,
+        plan,
+        gap_end,
+    }))
+}
+
+/// Receives a body as planned, its first segment from `body`. What has come stays, also if it fails.
+pub(super) async fn take<T: Transport, S: BodyStore>(
+    engine: &Engine<T, S>,
+    attempt: &Attempt,
+    planned: Box<PlannedBody>,
+    body: WireBody<'_, T::Body>,
+    sink: &mut BodySink<'_, BodyTarget<S::File>>,
+    budget: &mut SegmentBudget,
+) -> Result<SegmentsEnd, FetchError> {
+    let PlannedBody {
+        version,
+        plan,
+        gap_end,
+    } = *planned;
+    let before = sink.size;
+    let segmented = SegmentedBody {
+        engine,
+        attempt,
+        wire: body.wire(),
+        version,
+        file: sink.file.segments(),
+        plan: Mutex::new(plan),
+    };
+    let ended = segmented
+        .take_all(body, sink, budget.slots.as_deref())
+        .await;
+    let (total, there) = {
+        let plan = segmented.plan();
+        budget.used = plan.used();
+        (plan.total(), plan.prefix())
+    };
+    sink.size = there;
+    let cut_off = ended?;
+    if there >= total {
+        let checks = BodyVerifier::of_saved(None, None);
+        let verifier = std::mem::replace(&mut sink.verifier, checks);
+        sink.verifier = verifier.with_existing(&sink.file, total).await?;
+        return Ok(SegmentsEnd::Whole);
+    }
+    // A server that sends a few bytes at a time must not be asked for ever.
+    let goes_on = gap_end.is_some_and(|end| there >= end) || there - before >= MIN_PIECE_BYTES;
+    match cut_off {
+        Some(error) => Err(error),
+        None if goes_on => Ok(SegmentsEnd::Gap),
+        None => Err(FetchError::Truncated {
+            received: there,
+            expected: Some(total),
+        }),
+    }
+}
+
+fn accepts_ranges(head: &ResponseHead) -> bool {
+    let values = head.header_str(header::ACCEPT_RANGES).unwrap_or_default();
+    let mut units = values.split(',');
+    units.any(|unit| unit.trim().eq_ignore_ascii_case("bytes"))
+}
+
+fn kept_of(part: &PartialBody) -> ByteRanges {
+    let mut kept = part.beyond.clone();
+    kept.add(0, part.length);
+    kept
+}
+
+/// A body that is received in segments.
+struct SegmentedBody<'a, T, S> {
+    engine: &'a Engine<T, S>,
+    attempt: &'a Attempt,
+    /// The connection of the first request.
+    wire: &'a WireState,
+    version: BodyVersion,
+    /// `None`: the store takes no segments, so there is only the first.
+    file: Option<SegmentedFile>,
+    plan: Mutex<SegmentPlan>,
+}
+
+/// A further request.
+struct OpenSegment {
+    id: usize,
+    attempt: Arc<Attempt>,
+    wire: Arc<WireState>,
+    abort: AbortHandle,
+}
+
+impl OpenSegment {
+    fn target(&self) -> (usize, Arc<Attempt>, Arc<WireState>) {
+        (self.id, Arc::clone(&self.attempt), Arc::clone(&self.wire))
+    }
+}
+
+impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
+    /// Receives until no request is left. Returns why the first one was cut off, if it was.
+    async fn take_all<B: ResponseBody, F: BodyWriter>(
+        &self,
+        first: WireBody<'_, B>,
+        sink: &mut BodySink<'_, F>,
+        slots: Option<&SegmentSlots>,
+    ) -> Result<Option<FetchError>, FetchError> {
+        let mut cut_off = None;
+        let mut first = Some(Box::pin(self.take_first(first, sink)));
+        let mut running = FuturesUnordered::new();
+        let mut open = Vec::<OpenSegment>::new();
+        let mut clock = interval(DECISION_INTERVAL);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let of_first = async {
+                match &mut first {
+                    Some(first) => first.await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                ended = of_first => {
+                    first = None;
+                    cut_off = self.end_first(ended)?;
+                }
+                Some(ended) = running.next() => {
+                    // An aborted one was dropped by the plan.
+                    if let Ok((id, ended)) = ended {
+                        self.end_segment(id, ended)?;
+                    }
+                }
+                _ = clock.tick() => self.plan().update(now()),
+            }
+            if self.plan().is_dropped(SegmentPlan::FIRST) {
+                first = None;
+            }
+            self.abort_dropped(&mut open);
+            if let (Some(slots), Some(file)) = (slots, &self.file) {
+                for (request, lease) in self.requests(slots) {
+                    let (abort, registration) = AbortHandle::new_pair();
+                    let segment = self.segment(request, lease.thread(), abort);
+                    let writer = file.open_segment(request.start);
+                    let received = self.run(segment.target(), writer, lease);
+                    running.push(Abortable::new(received, registration));
+                    open.push(segment);
+                }
+            }
+            let live = self.plan().live();
+            self.wire.set_segments(live);
+            if live == 0 && first.is_none() && running.is_empty() {
+                return Ok(cut_off);
+            }
+        }
+    }
+
+    fn plan(&self) -> MutexGuard<'_, SegmentPlan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Receives the first segment, until it ends where another begins. That ends its connection, too.
+    async fn take_first<B: ResponseBody, F: BodyWriter>(
+        &self,
+        mut body: WireBody<'_, B>,
+        sink: &mut BodySink<'_, F>,
+    ) -> Result<(), FetchError> {
+        while self.plan().is_wanted(SegmentPlan::FIRST) {
+            let Some(mut chunk) = body.next().await? else {
+                break;
+            };
+            let room = self.plan().room(SegmentPlan::FIRST, chunk.len());
+            chunk.truncate(room);
+            sink.write(chunk).await?;
+            self.plan().take(SegmentPlan::FIRST, room as u64, now());
+        }
+        Ok(())
+    }
+
+    /// Notes the end of the first request. Returns the error if the others may go on without it.
+    fn end_first(&self, ended: Result<(), FetchError>) -> Result<Option<FetchError>, FetchError> {
+        match ended {
+            Err(error) if discards_body(&error) => Err(error),
+            ended => {
+                self.plan().fail(SegmentPlan::FIRST);
+                Ok(ended.err())
+            }
+        }
+    }
+
+    fn end_segment(&self, id: usize, ended: Result<(), SegmentFailure>) -> Result<(), FetchError> {
+        match ended {
+            Err(SegmentFailure::Failed(error @ FetchError::Save { .. })) => return Err(error),
+            Err(SegmentFailure::Contradicted) => self.plan().end_others(),
+            Ok(()) | Err(SegmentFailure::Failed(_)) => self.plan().fail(id),
+        }
+        Ok(())
+    }
+
+    /// Ends the requests that the plan has dropped. A slow one is asked for elsewhere.
+    fn abort_dropped(&self, open: &mut Vec<OpenSegment>) {
+        let plan = self.plan();
+        if plan.is_slow(SegmentPlan::FIRST) {
+            self.engine.transport.avoid_address(self.attempt, self.wire);
+        }
+        open.retain(|segment| {
+            let is_dropped = plan.is_dropped(segment.id);
+            if is_dropped {
+                segment.abort.abort();
+            }
+            if is_dropped && plan.is_slow(segment.id) {
+                let transport = &self.engine.transport;
+                transport.avoid_address(&segment.attempt, &segment.wire);
+            }
+            !is_dropped
+        });
+    }
+
+    /// Returns the requests to send now, each with its slot.
+    fn requests(&self, slots: &SegmentSlots) -> Vec<(SegmentRequest, Lease)> {
+        let now = now();
+        let wanted = self.plan().wanted(now);
+        // Without the plan locked: a slot takes another lock.
+        let leases: Vec<_> = (0..wanted).map_while(|_| slots.lease()).collect();
+        let requests = self.plan().open(leases.len(), now);
+        requests.into_iter().zip(leases).collect()
+    }
+
+    /// Returns a request that is about to be sent.
+    fn segment(&self, request: SegmentRequest, thread: usize, abort: AbortHandle) -> OpenSegment {
+        let attempt = self.attempt_for(request);
+        let wire = WireState::new(now())
+            .with_thread(thread)
+            .with_useful_connections(self.engine.live.useful_connections());
+        tracing::debug!(
+            url = &*attempt.shown_url(),
+            start = request.start,
+            end = request.end,
+            "requesting a segment",
+        );
+        OpenSegment {
+            id: request.id,
+            attempt: Arc::new(attempt),
+            wire: Arc::new(wire),
+            abort,
+        }
+    }
+
+    fn attempt_for(&self, request: SegmentRequest) -> Attempt {
+        let total = self.version.total.unwrap_or(request.end);
+        let mut attempt = self.attempt.clone();
+        attempt.part = Some(Box::new(PartialBody {
+            version: self.version.clone(),
+            length: request.start,
+            beyond: [(request.end, total)].into_iter().collect(),
+        }));
+        attempt.send_mode = match request.is_repeated {
+            true => SendMode::Fresh,
+            false => SendMode::Usual,
+        };
+        attempt
+    }
+
+    /// Runs one request to its end, and tells the host's queue how it went.
+    async fn run(
+        &self,
+        (id, attempt, wire): (usize, Arc<Attempt>, Arc<WireState>),
+        mut writer: SegmentWriter,
+        lease: Lease,
+    ) -> (usize, Result<(), SegmentFailure>) {
+        let counted = CountedSegment::new(&self.engine.live, &wire);
+        let mut head = None;
+        let received = self
+            .receive(id, &attempt, &wire, &mut writer, &mut head)
+            .await;
+        // What it brought is written before its part counts as there.
+        drop(writer);
+        drop(counted);
+        let outcome = match &received {
+            Err(SegmentFailure::Failed(error)) => Err(error.clone()),
+            Ok(()) | Err(SegmentFailure::Contradicted) => Ok(AttemptOutcome::Body(())),
+        };
+        if let Err(error) = &outcome
+            && blames_address(error)
+        {
+            self.engine.transport.avoid_address(&attempt, &wire);
+        }
+        let longest = self.engine.retry.retry_after_max;
+        let feedback = host_feedback::feedback(&wire, head.as_ref(), &outcome, longest);
+        lease.release_segment(&feedback);
+        (id, received)
+    }
+
+    /// Receives a segment.
+    async fn receive(
+        &self,
+        id: usize,
+        attempt: &Attempt,
+        wire: &Arc<WireState>,
+        writer: &mut SegmentWriter,
+        response_head: &mut Option<ResponseHead>,
+    ) -> Result<(), SegmentFailure> {
+        let engine = self.engine;
+        let RawResponse { head, body } = open_in_time(engine, attempt, wire).await?;
+        wire.mark_head_received(now());
+        if let Some(jar) = &engine.options.jar {
+            jar.take(attempt.url(), &head.headers);
+        }
+        let head = response_head.insert(head);
+        let rest = rest_in(attempt, head)?;
+        let stall = StallClock::new(engine.options.stall_timeout, wire, head.version);
+        let pace = engine.bandwidth.body_pace(HostKey::key_str(attempt.url()));
+        let framing = BodyFraming::of(head);
+        let mut body = WireBody::new(body, framing, Some(rest), stall, pace);
+        self.plan().accept(id, now());
+        while self.plan().is_wanted(id) {
+            let Some(mut chunk) = body.next().await? else {
+                break;
+            };
+            let room = self.plan().room(id, chunk.len());
+            chunk.truncate(room);
+            engine.live.add_bytes(room as u64);
+            writer.write(chunk).await?;
+            self.plan().take(id, room as u64, now());
+        }
+        Ok(())
+    }
+}
+
+/// Returns the range in the response of a request for a segment.
+fn rest_in(attempt: &Attempt, head: &ResponseHead) -> Result<PartialContent, SegmentFailure> {
+    let part = attempt.resumable_part();
+    let answer = part.map(|part| resume::classify_response(part, attempt.url(), head));
+    match answer {
+        Some(Ok(Some(BodySource::Response(Some(rest))))) => Ok(rest),
+        Some(Ok(None)) if head.status != StatusCode::OK => {
+            let now = SystemTime::now();
+            let delay = retry_after(&head.headers, now);
+            Err(SegmentFailure::Failed(FetchError::Status {
+                status: head.status,
+                retry_after: delay.or_else(|| exhausted_for(&head.headers, now)),
+                note: None,
+            }))
+        }
+        _ => Err(SegmentFailure::Contradicted),
+    }
+}
+
+/// Whether another address of the host may do better.
+fn blames_address(error: &FetchError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Timeout | ErrorKind::Stalled | ErrorKind::Reset | ErrorKind::Truncated
+    )
+}
+
+/// Counts a further request as in flight until dropped.
+struct CountedSegment<'a> {
+    live: &'a LiveStats,
+    wire: &'a WireState,
+}
+
+impl<'a> CountedSegment<'a> {
+    fn new(live: &'a LiveStats, wire: &'a WireState) -> Self {
+        live.begin_segment();
+        Self { live, wire }
+    }
+}
+
+impl Drop for CountedSegment<'_> {
+    fn drop(&mut self) {
+        let busy = now().saturating_duration_since(self.wire.started());
+        self.live.end_request(None, busy);
+    }
+}
