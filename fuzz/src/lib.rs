@@ -42,12 +42,13 @@ extern "Rust" fn rust_fuzzer_test_input(bytes: &[u8]) -> c_int {
 }
 
 /// Runs libFuzzer with its own `arguments` (directories and `-option=value`), then ends the process.
-pub fn run(arguments: &[String], target: Target) -> ! {
+/// `program` is the shell command that starts this process again, in front of such arguments.
+pub fn run(program: &str, arguments: &[String], target: Target) -> ! {
     // Links the crate that brings libFuzzer.
     use libfuzzer_sys as _;
 
     *TARGET.lock().expect("it is set once") = Some(target);
-    let strings: Vec<_> = std::iter::once("fuzz")
+    let strings: Vec<_> = std::iter::once(program)
         .chain(arguments.iter().map(String::as_str))
         .map(|argument| CString::new(argument).expect("arguments have no NUL"))
         .collect();

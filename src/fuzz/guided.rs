@@ -7,6 +7,18 @@ use std::path::Path;
 use super::mutate::Mutator;
 use super::{FuzzCampaign, FuzzInput, FuzzVerdict};
 
+/// The option of the processes that a merge starts one after the other.
+const MERGE_STEP: &str = "-merge_control_file=";
+
+/// Returns the command that libFuzzer starts this process again with, in front of its own options.
+fn again() -> String {
+    let program = std::env::current_exe().unwrap();
+    let thread = std::thread::current();
+    let test = thread.name().unwrap();
+    let run = format!("exec {} --exact {test} --nocapture", program.display());
+    format!("sh -c 'FETCHALL_FUZZ_ARGS=\"$*\" {run}' fuzz")
+}
+
 /// Runs libFuzzer with the corpus as its first inputs and the options in `FETCHALL_FUZZ_ARGS`. New
 /// inputs are kept in `target/fuzz/NAME/found`; with `-merge=1`, the fewest of them that reach code
 /// which the corpus does not reach are added to `target/fuzz/NAME/seeds`. An input begins with two
@@ -20,8 +32,11 @@ pub(super) fn run(
         .join(campaign.corpus);
     let corpus = Mutator::new(campaign.corpus, campaign.tokens, 0).into_corpus();
     let (found, seeds) = (dir.join("found"), dir.join("seeds"));
-    // Those of a corpus that has changed since.
-    let _ = fs::remove_dir_all(&seeds);
+    let own = std::env::var("FETCHALL_FUZZ_ARGS").unwrap_or_default();
+    if !own.contains(MERGE_STEP) {
+        // Those of a corpus that has changed since.
+        let _ = fs::remove_dir_all(&seeds);
+    }
     for dir in [&found, &seeds] {
         fs::create_dir_all(dir).unwrap();
     }
@@ -42,12 +57,16 @@ pub(super) fn run(
         format!("-dict={}", shown(&dir.join("tokens"))),
         format!("-artifact_prefix={}/", shown(&dir)),
     ];
-    let own = std::env::var("FETCHALL_FUZZ_ARGS").unwrap_or_default();
+    if own.contains(MERGE_STEP) {
+        // They repeat all others.
+        arguments.clear();
+    }
     arguments.extend(own.split_whitespace().map(str::to_owned));
-    arguments.extend(match own.contains("-merge=1") {
-        true => [shown(&seeds), shown(&found)],
-        false => [shown(&found), shown(&seeds)],
-    });
+    if own.contains("-merge=1") {
+        arguments.extend([shown(&seeds), shown(&found)]);
+    } else if !own.contains(MERGE_STEP) {
+        arguments.extend([shown(&found), shown(&seeds)]);
+    }
     let target = move |bytes: &[u8]| {
         let (index, number, bytes) = match bytes {
             [index, number, bytes @ ..] => (usize::from(*index), u64::from(*number), bytes),
@@ -63,5 +82,5 @@ pub(super) fn run(
             panic!("{wrong}\n{name} {number}: {}", bytes.escape_ascii());
         }
     };
-    fetchall_fuzz::run(&arguments, Box::new(target))
+    fetchall_fuzz::run(&again(), &arguments, Box::new(target))
 }
