@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use tokio::sync::Semaphore;
@@ -27,7 +27,7 @@ use super::{Engine, EngineOptions};
 use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
     ArchiveOnlyBody, Attempt, BodyHashes, BodyVersion, Cause, FetchError, HostKey, PartialBody,
-    ResponseHead, TimeLimit, Truncation, WireState, deadline_after, now,
+    ResponseHead, TimeLimit, Truncation, WireState, deadline_after, now, spawn_blocking, wall_time,
 };
 use crate::schedule::{BodyPace, RetryRules, exhausted_for, retry_after};
 use crate::store::{BodyStore, BodyWriter, RobotsWriter, SitemapWriter};
@@ -329,7 +329,7 @@ async fn verify_part(
     let rest = part.length - needed;
     // Hashing gigabytes takes seconds, so not on the thread that serves sockets. If the disk
     // hangs, an abort ends this wait.
-    let hashed = tokio::task::spawn_blocking(move || {
+    let hashed = spawn_blocking(move || {
         verifier.read_existing(file.take(needed))?;
         verifier.skip(rest);
         Ok(verifier)
@@ -473,7 +473,7 @@ fn failed_status(attempt: &Attempt, head: &ResponseHead, rules: &RetryRules) -> 
     if head.status.is_success() && head.status != StatusCode::ACCEPTED {
         return None;
     }
-    let now = SystemTime::now();
+    let now = wall_time();
     let delay = retry_after(&head.headers, now);
     let retry_after = match head.status {
         StatusCode::ACCEPTED if is_still_processing(attempt, delay, rules) => delay,

@@ -16,7 +16,7 @@ use super::{Engine, archive_only, host_feedback, record};
 use crate::fetch::Transport;
 use crate::model::{
     Attempt, BodyHashes, Feedback, FetchError, HostVerdict, Job, RedirectProblem, SavedBody,
-    SendMode, TraceOutcome, deadline_after, format_duration, now,
+    SendMode, TraceOutcome, deadline_after, format_duration, now, spawn_blocking,
 };
 use crate::report::PastRecord;
 use crate::schedule::Lease;
@@ -382,7 +382,7 @@ async fn give_file_away<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, 
     let (url, file) = (job.url.clone(), engine.store.file_of(job));
     let request = digest_of(job, &engine.options);
     let engine = Arc::clone(engine);
-    let noted = tokio::task::spawn_blocking(move || {
+    let noted = spawn_blocking(move || {
         let past = &engine.past;
         match past.find(url.as_str(), file.as_ref(), request.as_deref()) {
             PastRecord::OfAnother(record) => past.give_away(*record),
