@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use super::case::{SimLine, SimPlan};
 use super::site::{Page, PageBody, PageKind, SimSite};
@@ -296,9 +297,14 @@ impl SeenRun<'_> {
             )
         });
         let RetryPolicy {
-            retries, max_wait, ..
+            retries,
+            max_wait,
+            max_delay,
+            ..
         } = &self.config.retry;
-        let waited = record.total_ms.unwrap_or(0) as u128 * 2 >= max_wait.as_millis();
+        // The next wait might have been longer than what is left for waiting.
+        let passed = Duration::from_millis(record.total_ms.unwrap_or(0));
+        let waited = passed + (*max_delay).max(Duration::from_secs(1)) >= *max_wait;
         let failures = own
             .iter()
             .filter(|answer| matches!(answer, SimAnswer::Transient | SimAnswer::Mismatch))
