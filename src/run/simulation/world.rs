@@ -753,7 +753,8 @@ impl SimWorld {
         let mut left = Bytes::copy_from_slice(bytes);
         let is_cut = self.may_fail(rng, 5);
         let cut_at = rng.usize(..=bytes.len());
-        while !left.is_empty() && !(is_cut && bytes.len() - left.len() >= cut_at) {
+        let is_over = |left: &Bytes| is_cut && bytes.len() - left.len() >= cut_at;
+        while !left.is_empty() && !is_over(&left) {
             let size = rng.usize(1..=64 << 10).min(left.len());
             pieces.push(SimPiece::Bytes(left.split_to(size)));
             if rng.u8(..4) == 0 {

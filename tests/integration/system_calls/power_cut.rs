@@ -155,7 +155,7 @@ impl Recording {
                 let is_new =
                     opened.starts_with(&self.root) && !self.live.names.contains_key(&opened);
                 self.next += usize::from(is_new);
-                is_new.then(|| Step::Create(self.next, opened))
+                is_new.then_some(Step::Create(self.next, opened))
             }
             "write" | "writev" | "pwrite64" => of_descriptor.map(|file| {
                 let mut bytes = names.concat();
