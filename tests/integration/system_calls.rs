@@ -1,8 +1,9 @@
 //! `strace` makes single system calls fail. Without it, or where tracing is not allowed, the tests are
 //! skipped, or fail with `FETCHALL_NEEDS_STRACE` set.
 //!
-//! By default some of the calls of each run fail. `FETCHALL_CALLS=all` makes each of them fail once,
-//! with each error that it can have, which takes an hour.
+//! By default some of the calls of each run fail. `FETCHALL_CALLS=5000` makes so many fail, one after
+//! the other, and `FETCHALL_CALLS=all` each of them once with each error that it can have, which takes
+//! half an hour.
 
 /// Every state in which a power cut may leave the disk.
 mod power_cut;
@@ -333,7 +334,7 @@ fn all_faults(server: &Server) -> Vec<Fault> {
     all
 }
 
-fn some_faults() -> Vec<Fault> {
+fn some_faults(count: usize) -> Vec<Fault> {
     let mut rng = fastrand::Rng::with_seed(22);
     let mut draw = |number: usize| {
         let way = WAYS[number % WAYS.len()];
@@ -341,7 +342,7 @@ fn some_faults() -> Vec<Fault> {
         let error = errors[rng.usize(..errors.len())];
         (way, call, error, rng.usize(1..=FIRST_CALLS))
     };
-    (0..SAMPLES).map(&mut draw).collect()
+    (0..count).map(&mut draw).collect()
 }
 
 /// Returns what is wrong after a fault, and after the same command without it.
@@ -426,9 +427,10 @@ fn whichever_system_call_fails_the_run_says_so_and_the_next_one_ends_whole() {
     }
     let server = site();
     let files = files(&server);
-    let chosen = match std::env::var("FETCHALL_CALLS").is_ok_and(|calls| calls == "all") {
-        true => all_faults(&server),
-        false => some_faults(),
+    let chosen = match std::env::var("FETCHALL_CALLS").as_deref() {
+        Ok("all") => all_faults(&server),
+        Ok(count) => some_faults(count.parse().unwrap()),
+        Err(_) => some_faults(SAMPLES),
     };
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -436,6 +438,7 @@ fn whichever_system_call_fails_the_run_says_so_and_the_next_one_ends_whole() {
             scope.spawn(|| {
                 while let Some(fault) = chosen.get(next.fetch_add(1, Ordering::SeqCst)) {
                     if let Some(problem) = problem(fault, &server, &files) {
+                        println!("{fault:?}: {problem}\n");
                         wrong.lock().unwrap().push(format!("{fault:?}: {problem}"));
                     }
                 }
