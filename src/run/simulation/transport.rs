@@ -78,6 +78,7 @@ impl Transport for SimTransport {
             sleep(time).await;
             wire.mark_connect_ended(Instant::now().into_std(), failure.is_none());
             if let Some(error) = failure {
+                self.0.lock().unwrap().failed(id);
                 return Err(error);
             }
             self.0.lock().unwrap().connected(id);
@@ -90,6 +91,7 @@ impl Transport for SimTransport {
             if let Some(cause) = resend {
                 wire.mark_resendable(cause);
             }
+            self.0.lock().unwrap().failed(id);
             return Err(error);
         }
         self.0.lock().unwrap().head_sent(id);

@@ -123,12 +123,6 @@ impl SimReply {
         }
     }
 
-    /// Whether it fails before its head.
-    fn fails(&self) -> bool {
-        let connect = self.connect.as_ref();
-        self.failure.is_some() || connect.is_some_and(|(_, failure)| failure.is_some())
-    }
-
     fn with(mut self, name: HeaderName, value: impl ToString) -> Self {
         self.headers
             .insert(name, HeaderValue::try_from(value.to_string()).unwrap());
@@ -205,8 +199,8 @@ struct RunningRequest {
     at: Duration,
     is_connecting: bool,
     has_head: bool,
-    /// Whether it fails by itself.
-    is_scripted: bool,
+    /// Whether it has failed by itself.
+    has_failed: bool,
     /// Whether there is more of its body.
     is_unread: bool,
     answer: SimAnswer,
@@ -357,7 +351,7 @@ impl SimWorld {
                 at,
                 is_connecting: reply.connect.is_some(),
                 has_head: false,
-                is_scripted: reply.fails(),
+                has_failed: false,
                 is_unread: !reply.pieces.is_empty(),
                 answer: reply.answer,
                 hold: reply.hold,
@@ -447,6 +441,13 @@ impl SimWorld {
         }
     }
 
+    /// Notes that a request has failed as it was to.
+    pub(super) fn failed(&mut self, id: usize) {
+        if let Some(request) = self.running.get_mut(&id) {
+            request.has_failed = true;
+        }
+    }
+
     /// Notes that a head was sent.
     pub(super) fn head_sent(&mut self, id: usize) {
         if let Some(request) = self.running.get_mut(&id) {
@@ -478,7 +479,7 @@ impl SimWorld {
         if let Some(job) = job {
             let last = job.answers.last_mut();
             // The client's own limits may have ended it earlier.
-            let is_cut = !request.is_scripted && (!request.has_head || request.is_unread);
+            let is_cut = !request.has_failed && (!request.has_head || request.is_unread);
             if let Some((_, answer)) = last.filter(|_| is_cut) {
                 *answer = SimAnswer::Transient;
             }
