@@ -316,6 +316,10 @@ impl SimWorld {
         let mut rng = random(self.plan.case.seed, ("request", url.as_str(), *count));
         let count = *count;
         let mut reply = self.reply(attempt, &host, count, &mut rng);
+        // Without a robots.txt, as a 4xx says (RFC 9309 §2.3.1.3), all would be allowed.
+        if attempt.job.is_auxiliary() && (400..500).contains(&reply.status) {
+            reply.status = 503;
+        }
         // A part that cannot be continued is no reason to give up the whole.
         if attempt.resumable_part().is_some() && reply.answer == SimAnswer::Final {
             reply.answer = SimAnswer::GoesOn;
