@@ -53,8 +53,9 @@ fn main() -> ExitCode {
         }
     };
     let run = AssertUnwindSafe(|| runtime.block_on(program(cli, origins, early)));
-    let (Ok(code) | Err(code)) = std::panic::catch_unwind(run)
-        .unwrap_or_else(|_| Err(fail_with("internal error", EXIT_RUN_FAILED)));
+    // What is wrong was said when the panic began: it need not be a bug (`cli/panics.rs`).
+    let (Ok(code) | Err(code)) =
+        std::panic::catch_unwind(run).unwrap_or_else(|_| Err(ExitCode::from(EXIT_RUN_FAILED)));
     // Tasks that are still running must not keep the process from exiting.
     runtime.shutdown_background();
     code

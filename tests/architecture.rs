@@ -354,7 +354,8 @@ fn code_lines() -> impl Iterator<Item = (PathBuf, usize, String)> {
 
 /// Those of [`code_lines`] that are not of tests.
 fn program_lines() -> impl Iterator<Item = (PathBuf, usize, String)> {
-    const TESTS: [&str; 6] = [
+    const TESTS: [&str; 7] = [
+        "simulation",
         "tests",
         "tests.rs",
         "fuzz",

@@ -3,7 +3,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use tokio::sync::Semaphore;
@@ -29,7 +29,7 @@ use super::{Engine, EngineOptions};
 use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
     ArchiveOnlyBody, Attempt, BodyHashes, BodyVersion, Cause, FetchError, HostKey, PartialBody,
-    ResponseHead, TimeLimit, Truncation, WireState, now,
+    ResponseHead, TimeLimit, Truncation, WireState, now, wall_time,
 };
 use crate::schedule::{BodyPace, RetryRules, exhausted_for, retry_after};
 use crate::store::{BodyStore, BodyWriter, RobotsWriter, SitemapWriter};
@@ -436,7 +436,7 @@ fn failed_status(attempt: &Attempt, head: &ResponseHead, rules: &RetryRules) -> 
     if head.status.is_success() && head.status != StatusCode::ACCEPTED {
         return None;
     }
-    let now = SystemTime::now();
+    let now = wall_time();
     let delay = retry_after(&head.headers, now);
     let retry_after = match head.status {
         StatusCode::ACCEPTED if is_still_processing(attempt, delay, rules) => delay,

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use super::content_type::{PageGuard, START_BYTES};
 use crate::model::{
     Attempt, BodyHasher, BodyHashes, Cause, ExpectedTypes, FetchError, HashAlgorithm, LineOptions,
+    spawn_blocking,
 };
 use crate::store::BodyWriter;
 
@@ -130,7 +131,7 @@ impl BodyVerifier {
         let mut file = file.read_back().await?;
         // Hashing gigabytes takes seconds, so not on the thread that serves sockets. If the disk
         // hangs, an abort ends this wait.
-        let hashed = tokio::task::spawn_blocking(move || {
+        let hashed = spawn_blocking(move || {
             file.seek(SeekFrom::Start(start))?;
             self.read_existing(file.take(needed))?;
             self.skip(length - needed);

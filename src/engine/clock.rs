@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::model::{now, rfc3339};
+use crate::model::{now, rfc3339, wall_time};
 
 /// The start of the run on the monotonic and the wall clock. Timestamps are the start plus the
 /// monotonic time since, so a system clock that jumps does not put records out of order.
@@ -20,7 +20,7 @@ impl RunClock {
     pub(crate) fn start() -> Self {
         Self {
             start: now(),
-            wall: Timestamp::now(),
+            wall: Timestamp::try_from(wall_time()).unwrap_or(Timestamp::UNIX_EPOCH),
         }
     }
 

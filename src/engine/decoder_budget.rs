@@ -124,6 +124,17 @@ impl DecoderReservation<'_> {
     }
 }
 
+/// Reports what a simulated run has left over.
+#[cfg(test)]
+impl Drop for DecoderBudget {
+    fn drop(&mut self) {
+        let held = self.held.load(SeqCst);
+        if held > 0 {
+            crate::model::report_leak(format!("{held} bytes of decoders"));
+        }
+    }
+}
+
 impl Drop for DecoderReservation<'_> {
     fn drop(&mut self) {
         if self.held > 0 {

@@ -16,7 +16,7 @@ use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{
     Attempt, Cause, EngineEvent, FetchError, Job, ListEntry, PriorFetch, Record, ReorderWindow,
-    Revalidation, SavedBody, now,
+    Revalidation, SavedBody, now, spawn_blocking,
 };
 use crate::report::PastRecord;
 use crate::store::BodyStore;
@@ -71,6 +71,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
     async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<(), InputError> {
         loop {
             let fed = tokio::select! {
+                biased;
                 Some(checked) = next_check(&mut self.checks) => self.finish_check(checked).await,
                 batch = batches.recv() => match batch {
                     Some(batch) => self.process_batch(batch?).await,
@@ -116,7 +117,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
             return nothing(batch).collect();
         }
         let engine = Arc::clone(self.engine);
-        let recalled = tokio::task::spawn_blocking(move || {
+        let recalled = spawn_blocking(move || {
             let recall = |entry: ListEntry| match &entry {
                 ListEntry::Job(job) => {
                     let recalled = recall(&engine, job);

@@ -15,7 +15,7 @@ use super::{Engine, archive_only, host_feedback, record};
 use crate::fetch::Transport;
 use crate::model::{
     Attempt, BodyHashes, Feedback, FetchError, HostVerdict, Job, RedirectProblem, SavedBody,
-    SendMode, TraceOutcome, deadline_after, format_duration, now,
+    SendMode, TraceOutcome, deadline_after, format_duration, now, spawn_blocking,
 };
 use crate::report::PastRecord;
 use crate::schedule::Lease;
@@ -389,7 +389,7 @@ async fn journal_replacement<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, 
         return;
     }
     let engine = Arc::clone(engine);
-    let noted = tokio::task::spawn_blocking(move || {
+    let noted = spawn_blocking(move || {
         let past = &engine.past;
         match past.find(url.as_str(), Some(&file), request.as_deref()) {
             PastRecord::OfAnother(record) | PastRecord::Fetched(record) => {

@@ -1,12 +1,13 @@
 //! Derives the scheduler's feedback about a host from the outcome of an attempt.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::Version;
 
 use super::attempt_outcome::AttemptOutcome;
 use crate::model::{
     Feedback, FetchError, HostVerdict, ResponseHead, TimeLimit, WireState, deadline_after, now,
+    wall_time,
 };
 use crate::schedule::exhausted_for;
 
@@ -27,7 +28,7 @@ pub(super) fn feedback<B>(
     // The hold protects the host's other jobs, so it applies even if this one is not retried.
     let requested = match (&verdict, head) {
         (HostVerdict::Throttled { error, .. }, _) => error.retry_after(),
-        (HostVerdict::Answered, Some(head)) => exhausted_for(&head.headers, SystemTime::now()),
+        (HostVerdict::Answered, Some(head)) => exhausted_for(&head.headers, wall_time()),
         _ => None,
     };
     let hold = requested.filter(|wait| *wait <= longest && !wait.is_zero());

@@ -3,7 +3,7 @@
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::{AbortHandle, Abortable};
@@ -23,7 +23,7 @@ use super::{Engine, host_feedback, resume};
 use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
     Attempt, BodyVersion, ByteRanges, ErrorKind, FetchError, HostKey, LiveStats, PartialBody,
-    ResponseHead, SendMode, WireState, now,
+    ResponseHead, SendMode, WireState, now, wall_time,
 };
 use crate::schedule::{
     Lease, SegmentPlan, SegmentRequest, SegmentRules, SegmentSlots, exhausted_for, retry_after,
@@ -442,7 +442,7 @@ fn rest_in(attempt: &Attempt, head: &ResponseHead) -> Result<PartialContent, Seg
     match answer {
         Some(Ok(Some(BodySource::Response(Some(rest))))) => Ok(rest),
         Some(Ok(None)) if head.status != StatusCode::OK => {
-            let now = SystemTime::now();
+            let now = wall_time();
             let delay = retry_after(&head.headers, now);
             Err(SegmentFailure::Failed(FetchError::Status {
                 status: head.status,

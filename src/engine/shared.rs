@@ -11,7 +11,7 @@ use super::redirect::Redirect;
 use super::shutdown::Shutdown;
 use crate::model::{
     EndReason, EngineEvent, EventReturnQueue, FetchError, LiveStats, Outcome, RobotsBody,
-    RobotsRoom, SettledJob,
+    RobotsRoom, SettledJob, spawn_blocking,
 };
 use crate::report::JournalReader;
 use crate::schedule::{Bandwidth, RetryPolicy, Scheduler};
@@ -133,7 +133,7 @@ impl<T, S> Engine<T, S> {
     /// hostile patterns. The scheduler keeps the URLs until then.
     fn learn_rules(&self, settled: SettledJob, body: RobotsBody) {
         let (scheduler, shutdown) = (Arc::clone(&self.scheduler), self.shutdown.clone());
-        tokio::task::spawn_blocking(move || {
+        spawn_blocking(move || {
             let _alarm = shutdown.abort_on_panic();
             scheduler.learn_rules(&settled, &body);
         });

@@ -53,6 +53,8 @@ pub use columns::is_kept;
 #[cfg(feature = "cli")]
 pub(crate) use division::{EntrySink, ListDigest, PartEntry, divide, other_form};
 pub(crate) use open::open;
+#[cfg(test)]
+pub(crate) use whole::read_list;
 
 /// Common file name extensions of lists, with the format that each stands for. A name with one of
 /// them is not taken for a host name.

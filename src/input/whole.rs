@@ -55,6 +55,30 @@ pub(super) fn read(
     }
 }
 
+/// Reads all entries of a list as a run does whose bodies are saved, or not.
+pub(crate) fn read_list(
+    format: InputFormat,
+    bytes: &[u8],
+    saves_files: bool,
+) -> io::Result<Vec<ListEntry>> {
+    let has_fields = !format.is_text();
+    let rules = ListRules {
+        saves_files,
+        has_fields,
+        ..ListRules::default()
+    };
+    let mut entries = read(format, bytes, rules)?;
+    for entry in &mut entries {
+        if let ListEntry::Job(job) = entry
+            && saves_files
+            && has_fields
+        {
+            job.options.get_or_insert_default();
+        }
+    }
+    Ok(entries)
+}
+
 /// Counts the entries of a list with [`InputList::skip`].
 pub(super) fn count(format: InputFormat, bytes: &[u8]) -> io::Result<usize> {
     let stream = InputStream::new(Box::new(io::Cursor::new(bytes.to_vec())));

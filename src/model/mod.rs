@@ -9,6 +9,7 @@ mod compact_map;
 mod cookie_jar;
 mod cookies;
 mod digest;
+mod durable;
 mod error;
 mod event;
 mod feedback;
@@ -51,6 +52,8 @@ mod time;
 mod tls_text;
 mod trace;
 mod usage_signal;
+#[cfg(test)]
+mod virtual_time;
 mod wake_pacer;
 mod wire_state;
 
@@ -67,6 +70,7 @@ pub use cookie_jar::{CookieFileError, CookieFileSummary, CookieFlaw, CookieJar};
 pub(crate) use cookies::ChainCookies;
 pub(crate) use digest::{BodyHasher, BodyHashes, Sha256Context};
 pub use digest::{HashAlgorithm, Md5, Sha1, Sha256, Sha512};
+pub(crate) use durable::{dir_of, sync_name};
 pub(crate) use error::chain_text;
 pub use error::{Cause, FetchError, RedirectProblem, RobotsProblem, TimeLimit};
 pub(crate) use event::{EngineEvent, EventReturnQueue, SettledJob};
@@ -120,10 +124,12 @@ pub(crate) use text::{elide_middle, format_duration, holds_at_sign, mask_userinf
 pub use text::{escape_control, is_control, parse_duration};
 #[cfg(feature = "cli")]
 pub use thread::is_thread_error;
-pub(crate) use thread::{no_thread, start_thread};
-pub(crate) use time::{deadline_after, now, rfc3339, timestamp_span};
+pub(crate) use thread::{no_thread, spawn_blocking, start_thread};
+pub(crate) use time::{deadline_after, now, rfc3339, timestamp_span, wall_time};
 pub(crate) use tls_text::tls_hint;
 pub(crate) use trace::{AttemptTrace, TraceOutcome, add_trace};
 pub use usage_signal::UsageSignal;
+#[cfg(test)]
+pub(crate) use virtual_time::{VirtualTime, is_virtual, report_leak};
 pub(crate) use wake_pacer::WakePacer;
 pub(crate) use wire_state::{ResendCause, WireState};

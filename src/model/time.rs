@@ -1,7 +1,7 @@
 //! Points in time.
 
 use std::cell::RefCell;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
@@ -27,6 +27,16 @@ pub(crate) fn timestamp_span(start: &str, end: &str) -> Option<Duration> {
 #[must_use]
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// Returns the current time of the wall clock. That of a simulated run goes with tokio's clock.
+#[must_use]
+pub(crate) fn wall_time() -> SystemTime {
+    #[cfg(test)]
+    if let Some(time) = super::virtual_time::virtual_wall_time() {
+        return time;
+    }
+    SystemTime::now()
 }
 
 /// Formats a time as RFC 3339 in UTC with milliseconds. Each record has one, and the formatter of

@@ -264,7 +264,7 @@ fn read_locked(
             seen.packs.add(note);
         }
     })?;
-    if seen.records == 0 && seen.garbage > 0 {
+    if seen.records == 0 && seen.garbage > seen.holes {
         return Err(JournalError::Foreign);
     }
     Ok((index, seen))
@@ -328,6 +328,8 @@ struct JournalLineCounts {
     records: u64,
     garbage: u64,
     first_garbage: u64,
+    /// Those of the foreign lines that a power failure leaves in a journal.
+    holes: u64,
     torn: bool,
     has_begun_pack: bool,
     /// Bytes to keep: all but an incomplete last line.
@@ -371,6 +373,7 @@ impl JournalLineCounts {
             self.length += length;
         } else {
             self.garbage += 1;
+            self.holes += u64::from(is_hole(bytes));
             if self.garbage == 1 {
                 self.first_garbage = self.number;
             }
@@ -406,7 +409,17 @@ pub(super) fn shard_mark(line: &[u8]) -> Option<ShardMark> {
 /// Whether `line` may be the remains of a first record: its beginning, or zeros, which a power
 /// failure leaves in place of data that had not reached the disk.
 fn is_torn(line: &[u8]) -> bool {
-    is_beginning(line.strip_prefix(PACK_MARK).unwrap_or(line)) || line.iter().all(|byte| *byte == 0)
+    is_beginning(line.strip_prefix(PACK_MARK).unwrap_or(line)) || is_hole(line)
+}
+
+/// Whether `line` is zeros with nothing or with a record behind them: the file had already grown when
+/// the power failed, and what came later reached the disk before what belongs there. Other files
+/// begin with zeros, too, but go on in another way.
+fn is_hole(line: &[u8]) -> bool {
+    let zeros = line.iter().take_while(|byte| **byte == 0).count();
+    let (zeros, rest) = line.split_at(zeros);
+    let rest = rest.strip_prefix(PACK_MARK).unwrap_or(rest);
+    !zeros.is_empty() && is_beginning(rest.trim_ascii_end())
 }
 
 /// Returns the record that replaces `record` when its body no longer exists.
@@ -634,6 +647,33 @@ mod tests {
         std::fs::write(&foreign, "my notes\nare mine").unwrap();
         assert!(matches!(open(&foreign), Err(JournalError::Foreign)));
         assert_eq!(std::fs::read(&foreign).unwrap(), b"my notes\nare mine");
+    }
+
+    /// A power cut may leave zeros in place of the first records, and a later one behind them.
+    #[test]
+    fn zeros_before_a_record_make_no_foreign_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        write(&path, &["http://a/"]);
+        let record = std::fs::read(&path).unwrap();
+        let zeros = [0; 700];
+        for behind in [
+            &b"\n"[..],
+            &record,
+            &[PACK_MARK, &record].concat(),
+            b"{\"li",
+        ] {
+            std::fs::write(&path, [&zeros, behind].concat()).unwrap();
+            write(&path, &["http://b/"]);
+            let (_, found) = open(&path).unwrap();
+            assert!(is_known(&found, "http://b/"), "{behind:?}");
+        }
+        for foreign in [&b"\x18ftypmp42\n"[..], b"text\n"] {
+            let bytes = [&zeros, foreign].concat();
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(matches!(open(&path), Err(JournalError::Foreign)));
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        }
     }
 
     /// A form feed is ASCII whitespace, but not JSON whitespace.

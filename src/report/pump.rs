@@ -11,7 +11,7 @@ use super::Reporter;
 use super::reorder::ReorderBuffer;
 use crate::model::{
     EndReason, EngineEvent, EventReturnQueue, Outcome, ReorderWindow, Summary, WakePacer,
-    start_thread,
+    spawn_blocking, start_thread,
 };
 
 /// Maximum number of queued events.
@@ -120,6 +120,16 @@ impl Pump {
         let (sender, receiver) = mpsc::channel(capacity);
         let (end, ended) = oneshot::channel();
         let reported = self.reported.clone();
+        #[cfg(test)]
+        if crate::model::is_virtual() {
+            tokio::spawn(async move {
+                let stop_guard = self.failed.clone().drop_guard();
+                let ended = self.run_as_task(receiver).await;
+                stop_guard.disarm();
+                let _ = end.send(ended);
+            });
+            return Ok((sender, RunningPump { ended, reported }));
+        }
         start_thread("report", move || {
             // If this thread panics, stop fetching: nothing would be reported.
             let stop_guard = self.failed.clone().drop_guard();
@@ -135,13 +145,34 @@ impl Pump {
         let mut batch = Vec::with_capacity(QUEUE_EVENTS);
         let mut pacer = WakePacer::default();
         while events.blocking_recv_many(&mut batch, QUEUE_EVENTS) > 0 {
-            self.append_journals(&batch);
-            for event in batch.drain(..) {
-                self.take(event);
-            }
-            self.flush();
+            self.report(&mut batch);
             pacer.rest_if(|| events.is_empty() && !events.is_closed());
         }
+        self.end()
+    }
+
+    /// Does what [`run`](Self::run) does, in a simulated run.
+    #[cfg(test)]
+    async fn run_as_task(
+        mut self,
+        mut events: mpsc::Receiver<EngineEvent>,
+    ) -> (Vec<NamedReporter>, PumpEnd) {
+        let mut batch = Vec::new();
+        while events.recv_many(&mut batch, QUEUE_EVENTS).await > 0 {
+            self.report(&mut batch);
+        }
+        self.end()
+    }
+
+    fn report(&mut self, batch: &mut Vec<EngineEvent>) {
+        self.append_journals(batch);
+        for event in batch.drain(..) {
+            self.take(event);
+        }
+        self.flush();
+    }
+
+    fn end(mut self) -> (Vec<NamedReporter>, PumpEnd) {
         let rest = self.order.as_mut().map(ReorderBuffer::drain);
         for event in rest.into_iter().flatten() {
             self.deliver(event);
@@ -267,7 +298,7 @@ impl RunningPump {
         }
         let summary = end.summary.clone();
         // On a blocking thread, since a reporter may wait for the reader of a pipe.
-        let finishing = tokio::task::spawn_blocking(move || {
+        let finishing = spawn_blocking(move || {
             let mut result = Ok(());
             for (what, reporter) in &mut reporters {
                 let finished = reporter.finish(&summary).map_err(|source| ReportError {

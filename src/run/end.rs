@@ -83,6 +83,7 @@ pub(super) async fn ended_early(
         }
     };
     tokio::select! {
+        biased;
         () = stop => shutdown.end_early(EndReason::Shutdown),
         () = time_limit => shutdown.end_early(EndReason::StopAfter(stop_after.unwrap_or_default())),
         () = shutdown.ended_early() => {}

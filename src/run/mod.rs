@@ -16,6 +16,8 @@ mod problem;
 #[cfg(feature = "cli")]
 mod reporters;
 mod saving;
+#[cfg(test)]
+mod simulation;
 mod sink;
 #[cfg(feature = "cli")]
 mod split;

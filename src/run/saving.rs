@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::problem::{Problem, SaveError};
 use crate::config::SaveOptions;
-use crate::model::{PackHistory, Shard};
+use crate::model::{PackHistory, Shard, sync_name};
 use crate::report::{Journal, JournalContents, JournalError, JournalReader};
 use crate::store::{FileStore, FilesOptions};
 #[cfg(feature = "cli")]
@@ -48,7 +48,13 @@ pub(super) fn open_standalone_journal(
     path: &Path,
     options: &SaveOptions,
 ) -> Result<OpenedJournal, Problem> {
-    read_journal(path.to_owned(), open_to_append(path), options)
+    let file = open_to_append(path).and_then(|file| {
+        if options.sync {
+            sync_name(path)?;
+        }
+        Ok(file)
+    });
+    read_journal(path.to_owned(), file, options)
 }
 
 /// Opens a journal for reading and appending, without blocking on a pipe. [`Journal::open`] checks

@@ -535,10 +535,11 @@ impl Scheduler {
             match due {
                 None => changed.await,
                 Some(due) => tokio::select! {
-                    () = changed => {}
+                    biased;
                     () = tokio::time::sleep_until(due.into()) => {
                         self.update(|state, now| state.queue.unpark_due(now));
                     }
+                    () = changed => {}
                 },
             }
         }
@@ -586,6 +587,21 @@ impl SchedulerState {
             self.timer = next;
         }
         sooner
+    }
+}
+
+/// Reports what a simulated run has left over.
+#[cfg(test)]
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        let state = self.lock();
+        let (running, queued, weight) = (state.queue.running(), state.queue.len(), state.weight);
+        let is_left = !state.stopped && (queued > 0 || weight > 0);
+        drop(state);
+        if running > 0 || is_left {
+            let text = format!("{running} running, {queued} queued of {weight} bytes");
+            crate::model::report_leak(text);
+        }
     }
 }
 

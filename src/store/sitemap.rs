@@ -9,7 +9,9 @@ use tokio::time::timeout;
 
 use super::worker_pool::DISK_TIMEOUT;
 use super::{BodyWriter, SaveCallback, save_error};
-use crate::model::{FetchError, SavedBody, SitemapBody, SitemapReply, open_when_free};
+use crate::model::{
+    FetchError, SavedBody, SitemapBody, SitemapReply, open_when_free, spawn_blocking,
+};
 
 /// Maximum size of a sitemap, in bytes (sitemaps.org protocol: 50 MB uncompressed).
 pub(super) const MAX_SITEMAP_BYTES: u64 = 50 << 20;
@@ -37,7 +39,7 @@ impl SitemapWriter {
     /// Moves what is in memory to the temporary file, on a thread that may block.
     async fn flush(&mut self) -> Result<(), FetchError> {
         let (held, spool) = (std::mem::take(&mut self.held), self.spool.take());
-        let written = tokio::task::spawn_blocking(move || {
+        let written = spawn_blocking(move || {
             let mut file = match spool {
                 Some(file) => file,
                 None => open_when_free(tempfile::tempfile)?,

@@ -120,6 +120,8 @@ mod stop;
 mod streams;
 /// The program under test, and servers to run it against.
 mod support;
+/// System calls that fail, one at a time.
+mod system_calls;
 /// `--threads`.
 mod threads;
 /// `--timeline`.

@@ -1,7 +1,7 @@
 //! The thread that finishes full packs: once the journal has all their records, it reads them
 //! through, and gives them their final names.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
@@ -9,8 +9,9 @@ use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-use super::spool::dir_of;
-use crate::model::{FetchError, FinishedPack, JournaledEnd, PackPosition, add_extension};
+use crate::model::{
+    FetchError, FinishedPack, JournaledEnd, PackPosition, add_extension, sync_name,
+};
 use crate::store::pack_files::PackFiles;
 use crate::store::save_error;
 use crate::store::warc::{CDXJ_EXTENSION, CdxjBuilder, Pack, PackError, SavedPack};
@@ -103,7 +104,7 @@ impl PackFinisher {
         (self.tell)(FinishStage::Checked, &finished)?;
         fs::rename(&part, &path)?;
         if self.sync {
-            sync_dir(&path)?;
+            sync_name(&path)?;
         }
         (self.tell)(FinishStage::Named, &finished)
     }
@@ -133,14 +134,6 @@ fn check(part: &Path, n: u32, length: u64, index: Option<&Path>) -> io::Result<F
         records: scan.records,
         sha256: scan.sha256,
     })
-}
-
-/// Makes a new name durable.
-fn sync_dir(path: &Path) -> io::Result<()> {
-    match cfg!(unix) {
-        true => File::open(dir_of(path))?.sync_all(),
-        false => Ok(()),
-    }
 }
 
 /// The error for a file in the place of a pack.

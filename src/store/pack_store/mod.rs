@@ -26,14 +26,13 @@ use super::worker_pool::WorkerPool;
 use super::{BodyStore, save_error};
 use crate::model::{
     Attempt, BodyVersion, FetchError, JournaledEnd, Record, RelPath, ResponseHead, Truncation,
-    add_extension, allowed_descriptors, start_thread,
+    add_extension, allowed_descriptors, dir_of, start_thread,
 };
 use body::{PackBodyWriter, SampleRules};
 use exchange::OwnedExchange;
 use finisher::{ClosedPack, PackFinisher};
 pub(crate) use finisher::{FinishCallback, FinishStage};
 use series::PackSeries;
-use spool::dir_of;
 use writer::PackOrder;
 
 /// Maximum number of concurrent large bodies. Each has a spool file open, and a second one while it

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::mpsc::Sender;
 
 use super::finisher::{ClosedPack, exists};
-use crate::model::{PackPlace, SavedBody};
+use crate::model::{PackPlace, SavedBody, sync_name};
 use crate::store::SaveCallback;
 use crate::store::pack_files::PackFiles;
 use crate::store::warc::{Pack, PackError, RecordGroup, Renderer};
@@ -22,6 +22,8 @@ pub(super) struct PackSeries {
     size: u64,
     /// Takes packs that are full; `None` for a single pack.
     closed: Option<Sender<ClosedPack>>,
+    /// Whether the name of `pack` is synced.
+    has_durable_name: bool,
     /// What is reported once it is synced.
     unsynced: Vec<(SavedBody, SaveCallback)>,
 }
@@ -40,6 +42,7 @@ impl PackSeries {
             files,
             size,
             closed,
+            has_durable_name: false,
             unsynced: Vec::new(),
         }
     }
@@ -89,11 +92,24 @@ impl PackSeries {
     /// Syncs what was appended. Returns all that is to be reported now, in its order.
     pub(super) fn sync(&mut self) -> (Vec<(SavedBody, SaveCallback)>, io::Result<()>) {
         let unsynced = std::mem::take(&mut self.unsynced);
-        let synced = match (&self.pack, unsynced.is_empty()) {
-            (Some(pack), false) => pack.sync(),
-            _ => Ok(()),
+        let synced = match unsynced.is_empty() {
+            true => Ok(()),
+            false => self.sync_pack(),
         };
         (unsynced, synced)
+    }
+
+    /// Syncs the pack, and its name if that is new.
+    fn sync_pack(&mut self) -> io::Result<()> {
+        let Some(pack) = &self.pack else {
+            return Ok(());
+        };
+        pack.sync()?;
+        if !self.has_durable_name {
+            sync_name(&self.files.part(self.n))?;
+            self.has_durable_name = true;
+        }
+        Ok(())
     }
 
     /// Ends the last pack of a series if the run `is_complete`; otherwise, the next run appends to
@@ -128,28 +144,37 @@ impl PackSeries {
 
     /// Returns the pack that is being filled; the next one if that is full.
     fn pack_with_room(&mut self) -> io::Result<&mut Pack> {
-        let pack = self.pack.as_mut().ok_or_else(closed_error)?;
-        let (Some(closed), Some(n)) = (&self.closed, self.n) else {
-            return Ok(pack);
-        };
-        if pack.end() < self.size.max(1) {
-            return Ok(pack);
+        let is_full = |pack: &Pack| pack.end() >= self.size.max(1);
+        let is_series = self.closed.is_some();
+        if let Some(n) = self.n.filter(|_| is_series)
+            && self.pack.as_ref().is_some_and(is_full)
+        {
+            self.begin_next(n)?;
         }
+        self.pack.as_mut().ok_or_else(closed_error)
+    }
+
+    /// Hands pack `n` over and begins the next one.
+    fn begin_next(&mut self, n: u32) -> io::Result<()> {
         if !self.unsynced.is_empty() {
-            pack.sync()?;
+            self.sync_pack()?;
         }
         let next = n.checked_add(1).ok_or(io::ErrorKind::InvalidInput)?;
         if self.files.path(Some(next)).exists() {
             return Err(exists(&self.files, next));
         }
         let date = format!("{:.3}", jiff::Timestamp::now());
+        let pack = self.pack.as_mut().ok_or_else(closed_error)?;
         let opened = pack.open_next(&self.files.part(Some(next)), &date);
         let opened = opened.map_err(|error| unusable(&self.files, next, &error))?;
         let full = std::mem::replace(pack, opened);
         self.n = Some(next);
-        // The thread is gone only if it has failed, which `close` of the store tells.
-        let _ = closed.send(ClosedPack::new(n, full));
-        Ok(pack)
+        self.has_durable_name = false;
+        if let Some(closed) = &self.closed {
+            // The thread is gone only if it has failed, which `close` of the store tells.
+            let _ = closed.send(ClosedPack::new(n, full));
+        }
+        Ok(())
     }
 }
 

@@ -6,14 +6,6 @@ use std::path::Path;
 
 use crate::model::open_when_free;
 
-/// Returns the directory of a pack.
-pub(super) fn dir_of(pack: &Path) -> &Path {
-    match pack.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
 /// Creates an unnamed temporary file, which disappears when closed, even if the process is killed.
 pub(super) fn spool_file(dir: &Path) -> io::Result<File> {
     open_when_free(|| tempfile::tempfile_in(dir))

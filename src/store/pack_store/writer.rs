@@ -13,8 +13,8 @@ use http::HeaderMap;
 use super::exchange::{BodyContent, OwnedExchange};
 use super::known_bodies::KnownBodies;
 use super::series::PackSeries;
-use super::spool::{dir_of, spool_file};
-use crate::model::{FetchError, PackPlace, SavedBody, open_when_free};
+use super::spool::spool_file;
+use crate::model::{FetchError, PackPlace, SavedBody, dir_of, open_when_free};
 use crate::store::pack_files::PackFiles;
 use crate::store::pack_format::PackFormat;
 use crate::store::warc::{
