@@ -57,10 +57,14 @@ pub(super) fn done_lines(
     files: &BTreeMap<String, Vec<u8>>,
 ) -> BTreeSet<u64> {
     let mut last = BTreeMap::new();
-    for record in journal.iter().filter(|record| record.ok) {
-        last.insert(record.url.as_str(), record);
+    // A failure takes nothing back, except the loss of a file that is about to be replaced.
+    for record in journal {
+        if record.ok {
+            last.insert(record.url.as_str(), record);
+        } else if record.file.is_some() {
+            last.remove(record.url.as_str());
+        }
     }
-    // A failure takes nothing back, except the loss of a file to another request.
     let is_done = |line: &SimLine| {
         let Some(record) = line
             .pages
