@@ -162,10 +162,13 @@ def test_the_program_ends_with_the_iterator(site: str, way: str) -> None:
         with records:
             pass
     elif way == "interrupt":
+        # A shell starts its background jobs with the signal ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             next(records)
+        signal.signal(signal.SIGINT, before)
     else:
         del records
         gc.collect()

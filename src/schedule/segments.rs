@@ -310,12 +310,47 @@ impl SegmentPlan {
             }
             round.accepted.get_or_insert(now);
         }
-        let parent = parent.and_then(|parent| self.segments.get_mut(parent));
-        if let Some(parent) = parent.filter(|parent| parent.is_live()) {
-            parent.end = parent.end.min(start.max(parent.next));
-            if parent.left() == 0 {
-                parent.state = SegmentState::Dropped;
+        for (other, segment) in self.segments.iter_mut().enumerate() {
+            // One that has taken bytes back may have them, too.
+            let has_them = parent == Some(other) || (segment.next..segment.end).contains(&start);
+            if other != id && has_them && segment.is_live() {
+                segment.end = segment.end.min(start.max(segment.next));
+                if segment.left() == 0 {
+                    segment.state = SegmentState::Dropped;
+                }
             }
+        }
+    }
+
+    /// Gives the bytes that a request did not bring back to the one that ends where it began, and whose
+    /// response has them, too. What it did bring comes again, so that must not be much.
+    fn give_back(&mut self, id: usize) {
+        let Some(segment) = self.segments.get(id) else {
+            return;
+        };
+        let (begin, end) = (segment.next - segment.received, segment.end);
+        if segment.received > self.rules.min_segment / 2 {
+            return;
+        }
+        let taker = self.segments.iter_mut().find(|taker| {
+            taker.state == SegmentState::Running && taker.end == begin && taker.reach > begin
+        });
+        if let Some(taker) = taker {
+            taker.end = end.min(taker.reach);
+        }
+    }
+
+    /// After the last failure that is put up with, the first request goes on as far as something is
+    /// missing, unless much would come again.
+    fn extend_first(&mut self) {
+        let Some((begin, end)) = self.gaps().first().copied() else {
+            return;
+        };
+        if let Some(first) = self.segments.first_mut()
+            && first.state == SegmentState::Running
+            && begin.saturating_sub(first.end) <= self.rules.min_left
+        {
+            first.end = first.end.max(end.min(first.reach));
         }
     }
 
@@ -326,6 +361,10 @@ impl SegmentPlan {
             segment.state = SegmentState::Over;
             self.failures += 1;
             self.is_ended |= self.failures >= MAX_FAILED_SEGMENTS;
+            self.give_back(id);
+            if self.is_ended {
+                self.extend_first();
+            }
         }
     }
 
@@ -408,6 +447,7 @@ impl SegmentPlan {
         if let Some(segment) = self.segments.get_mut(id) {
             segment.state = SegmentState::Dropped;
         }
+        self.give_back(id);
     }
 
     /// Drops requests that are far slower than the others, so that their bytes are asked for again.
@@ -444,7 +484,7 @@ impl SegmentPlan {
             self.replaced += 1;
             if *id != Self::FIRST {
                 segment.is_slow = true;
-                segment.state = SegmentState::Dropped;
+                self.drop_segment(*id);
             }
         }
     }

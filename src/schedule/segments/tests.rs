@@ -204,6 +204,40 @@ fn after_a_contradiction_the_first_brings_the_rest() {
     assert_eq!(download.answers.len(), requests);
 }
 
+/// A server may serve the whole body, and cut or slow down every range of it.
+#[test]
+fn what_a_request_does_not_bring_the_one_before_brings() {
+    for brought in [0.0, 0.01] {
+        let mut download = Download::new(rules(2), 256 * MIB, line(5.0, 1e6));
+        while download.plan.live() > 0 {
+            download.tick(|id| if id == 0 { 1.0 } else { brought });
+            let others = download.running().into_iter().filter(|id| *id > 0);
+            if brought == 0.0 {
+                others.for_each(|id| download.plan.fail(id));
+            }
+            download.check();
+            assert!(download.ticks < 3_000, "{:#?}", download.plan);
+        }
+        assert_eq!(download.plan.prefix(), 256 * MIB, "{brought}");
+        assert!(download.sent < 264 * MIB, "{}", download.sent);
+    }
+}
+
+#[test]
+fn after_the_last_failure_the_first_goes_on_over_what_is_there() {
+    let mut download = Download::new(rules(2), 256 * MIB, line(5.0, 1e6));
+    while download.plan.live() > 0 {
+        download.tick(|_| 1.0);
+        let others = download.running().into_iter().filter(|id| *id > 0);
+        let plan = &download.plan;
+        let failing: Vec<_> = others
+            .filter(|id| plan.segments[*id].received > 20 * MIB)
+            .collect();
+        failing.iter().for_each(|id| download.plan.fail(*id));
+    }
+    assert_eq!(download.plan.prefix(), 256 * MIB, "{:#?}", download.plan);
+}
+
 #[test]
 fn what_an_earlier_run_kept_is_not_asked_for_again() {
     let kept: ByteRanges = [(0, 100 * MIB), (200 * MIB, 400 * MIB), (600 * MIB, 1 << 30)]
