@@ -207,7 +207,9 @@ async fn save_body<T: Transport, S: BodyStore>(
     let version = || version(attempt, head, continued, options);
     let taken = match segments::plan(engine, attempt, head, version, body.length(), budget) {
         None => {
+            let before = sink.size;
             let taken = take_body(body, head, &mut sink).await;
+            budget.used = usize::from(sink.size > before);
             taken.map(|()| segments_end(sink.size, rest))
         }
         // Boxed, because few bodies come in segments and its state would enlarge that of all.

@@ -176,8 +176,11 @@ pub(super) fn has_mirror(attempt: &Attempt, error: &FetchError, options: &Engine
 }
 
 /// Whether a job whose partial body cannot be continued may still get the whole one: some servers
-/// and gateways fail every range request. A host that throttles fails all requests.
+/// and gateways fail every range request, or cut it off. A host that throttles fails all requests.
 fn may_be_whole(ended: &FinishedAttempt, error: &FetchError) -> bool {
+    let history = ended.attempt.history();
+    // The body might have come over the first connection, if no segments had been tried.
+    let are_ranges_cut = history.segments > 1 && !history.has_whole_range;
     let failed_at_range = match error {
         FetchError::Status { status, .. } => {
             *status != StatusCode::TOO_MANY_REQUESTS && error.retry_after().is_none()
@@ -187,8 +190,12 @@ fn may_be_whole(ended: &FinishedAttempt, error: &FetchError) -> bool {
         FetchError::Proxy { status, .. } => {
             status.is_some() && ended.attempt.url().scheme() == "http"
         }
-        // Once the rest had begun, it may go on from there.
-        FetchError::Reset { .. } | FetchError::Timeout { .. } => ended.head.is_none(),
+        // Once some of the rest has come, it may go on from there.
+        FetchError::Reset { .. } | FetchError::Timeout { .. } => {
+            ended.head.is_none() || are_ranges_cut
+        }
+        FetchError::Truncated { received, .. } => *received == 0 || are_ranges_cut,
+        FetchError::Stalled { .. } => are_ranges_cut,
         // No host has seen the range, or what it sent is wrong for another reason, or saving failed.
         FetchError::InvalidUrl { .. }
         | FetchError::Dns { .. }
@@ -196,8 +203,6 @@ fn may_be_whole(ended: &FinishedAttempt, error: &FetchError) -> bool {
         | FetchError::Unreachable { .. }
         | FetchError::ConnectTimeout { .. }
         | FetchError::Tls { .. }
-        | FetchError::Stalled { .. }
-        | FetchError::Truncated { .. }
         | FetchError::Robots { .. }
         | FetchError::Decode { .. }
         | FetchError::TooLarge { .. }
@@ -396,6 +401,22 @@ mod tests {
         ended.attempt.send_mode = SendMode::Fresh;
     }
 
+    fn in_cut_segments(ended: &mut FinishedAttempt) {
+        ended.attempt.history_mut(now()).segments = 2;
+    }
+
+    fn in_whole_segments(ended: &mut FinishedAttempt) {
+        in_cut_segments(ended);
+        ended.attempt.history_mut(now()).has_whole_range = true;
+    }
+
+    fn truncated(received: u64) -> Outcome {
+        Err(FetchError::Truncated {
+            received,
+            expected: Some(9),
+        })
+    }
+
     fn reset() -> Outcome {
         Err(FetchError::Reset {
             cause: Cause::from_text("cut"),
@@ -528,6 +549,33 @@ mod tests {
                 reset(),
                 after(after(get(), with_part), no_retries_left),
                 "continue with WithoutRange, part kept",
+            ),
+            (
+                truncated(0),
+                after(after(get(), with_part), no_retries_left),
+                "continue with WithoutRange, part kept",
+            ),
+            (
+                truncated(5),
+                after(after(get(), with_part), no_retries_left),
+                "fail: body truncated: received 5 of 9 bytes, part kept",
+            ),
+            // All ranges of a body in segments were cut off, or some were not.
+            (
+                truncated(5),
+                after(
+                    after(after(get(), with_part), no_retries_left),
+                    in_cut_segments,
+                ),
+                "continue with WithoutRange, part kept",
+            ),
+            (
+                truncated(5),
+                after(
+                    after(after(get(), with_part), no_retries_left),
+                    in_whole_segments,
+                ),
+                "fail: body truncated: received 5 of 9 bytes, part kept",
             ),
             (
                 status(403, Some(100_000)),

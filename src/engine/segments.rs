@@ -40,6 +40,8 @@ pub(super) struct SegmentBudget {
     pub slots: Option<Box<SegmentSlots>>,
     /// How many requests brought bytes of the body.
     pub used: usize,
+    /// Whether a request for a range brought all of it.
+    pub has_whole_range: bool,
 }
 
 /// A body that may come in segments.
@@ -87,8 +89,9 @@ pub(super) fn plan<T, S>(
     let is_part = head.status == StatusCode::PARTIAL_CONTENT;
     let part = attempt.resumable_part().filter(|_| is_part);
     let is_split = part.is_some_and(|part| !part.beyond.is_empty());
+    // What an earlier request left is in gaps, however short each is.
     let may_split = budget.slots.is_some()
-        && length / 2 >= rules.min_segment
+        && (is_split || length / 2 >= rules.min_segment)
         && (is_part || accepts_ranges(head))
         && !attempt.history().without_range;
     if !is_split && !may_split {
@@ -147,6 +150,7 @@ pub(super) async fn take<T: Transport, S: BodyStore>(
     let (total, there) = {
         let plan = segmented.plan();
         budget.used = plan.used();
+        budget.has_whole_range = plan.has_whole_range();
         (plan.total(), plan.prefix())
     };
     sink.size = there;

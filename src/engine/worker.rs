@@ -159,8 +159,10 @@ async fn run_attempt<T: Transport, S: BodyStore>(
     };
     drop(in_flight);
     attempt.simulated |= wire.is_simulated();
-    if progress.segments.used > 0 {
-        attempt.history_mut(start).segments += progress.segments.used;
+    if engine.options.segments.most > NonZeroUsize::MIN && progress.segments.used > 0 {
+        let history = attempt.history_mut(start);
+        history.segments += progress.segments.used;
+        history.has_whole_range |= progress.segments.has_whole_range;
     }
     tracing::debug!(
         url = &*attempt.shown_url(),

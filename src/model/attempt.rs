@@ -106,8 +106,10 @@ pub(crate) struct JobProgress {
     /// Whether no range is requested any more, because a server failed to send the rest of a
     /// partial body.
     pub without_range: bool,
-    /// Requests that brought bytes of a body in segments.
+    /// Requests that brought bytes of a body that may come in segments.
     pub segments: usize,
+    /// Whether one of those for a range brought all of it.
+    pub has_whole_range: bool,
     /// Total time waited so far, counted against `--max-wait`.
     pub waited: Duration,
     /// When the first attempt started.
@@ -143,6 +145,7 @@ static NO_PROGRESS: JobProgress = JobProgress {
     head_refused: false,
     without_range: false,
     segments: 0,
+    has_whole_range: false,
     waited: Duration::ZERO,
     first_start: None,
     ready: Duration::ZERO,

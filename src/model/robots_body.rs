@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::robots_txt::MAX_ROBOTS_BYTES;
 
@@ -12,6 +14,9 @@ const SHORT_BYTES: usize = 16 * 1024;
 
 /// Maximum number of longer ones in memory, at 500 KiB each, until their rules are read.
 const MAX_LONG_TEXTS: usize = 8;
+
+/// How long one more waits for them.
+const MAX_ROOM_WAIT: Duration = Duration::from_secs(20);
 
 /// Room for the long ones.
 #[derive(Debug, Clone)]
@@ -24,10 +29,11 @@ impl Default for RobotsRoom {
 }
 
 impl RobotsRoom {
-    /// Waits until one more long text may be in memory.
+    /// Waits until one more long text may be in memory, but not for ever: servers that send theirs byte
+    /// by byte must not keep other hosts from being fetched.
     pub(crate) async fn reserve(&self) -> Option<OwnedSemaphorePermit> {
-        // It is never closed.
-        Arc::clone(&self.0).acquire_owned().await.ok()
+        let reserved = timeout(MAX_ROOM_WAIT, Arc::clone(&self.0).acquire_owned());
+        reserved.await.ok()?.ok()
     }
 }
 
@@ -40,29 +46,29 @@ pub(crate) struct RobotsBody(Arc<Mutex<RobotsText>>);
 #[derive(Default)]
 pub(crate) struct RobotsText {
     pub bytes: Vec<u8>,
-    room: Option<OwnedSemaphorePermit>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl RobotsText {
     /// Whether it is so long that few such texts may be in memory.
     #[must_use]
     pub(crate) fn is_long(&self) -> bool {
-        self.room.is_some()
+        self.bytes.len() > SHORT_BYTES
     }
 }
 
 impl RobotsBody {
-    /// Whether a chunk of this length makes the body a long one, which needs room of its own.
+    /// Whether a chunk of this length makes the body a long one.
     #[must_use]
-    pub(crate) fn needs_room(&self, length: usize) -> bool {
+    pub(crate) fn is_long_with(&self, length: usize) -> bool {
         let text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        text.room.is_none() && text.bytes.len() + length > SHORT_BYTES
+        text.bytes.len() + length > SHORT_BYTES
     }
 
-    /// Keeps the room of a long body until its text is dropped.
-    pub(crate) fn keep_room(&self, room: OwnedSemaphorePermit) {
+    /// Makes room for a long body, and keeps the permit for it until its text is dropped.
+    pub(crate) fn make_room(&self, room: Option<OwnedSemaphorePermit>) {
         let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        text.room = Some(room);
+        text._room = room;
         // At once and always as much: what grows step by step leaves holes of many sizes behind.
         let rest = MAX_ROBOTS_BYTES.saturating_sub(text.bytes.len());
         text.bytes.reserve_exact(rest);

@@ -153,6 +153,8 @@ pub(crate) struct SegmentPlan {
     /// Whether no more requests are made.
     is_ended: bool,
     is_first_slow: bool,
+    /// Whether a request for a range brought all of it.
+    has_whole_range: bool,
     failures: u32,
     replaced: u32,
     received: u64,
@@ -185,6 +187,7 @@ impl SegmentPlan {
             is_settled: false,
             is_ended: false,
             is_first_slow: false,
+            has_whole_range: false,
             failures: 0,
             replaced: 0,
             received: 0,
@@ -231,6 +234,12 @@ impl SegmentPlan {
     pub(crate) fn used(&self) -> usize {
         let used = self.segments.iter().filter(|segment| segment.received > 0);
         used.count()
+    }
+
+    /// Whether a request for a range brought all of it, but for the first.
+    #[must_use]
+    pub(crate) fn has_whole_range(&self) -> bool {
+        self.has_whole_range
     }
 
     /// Returns the number of requests in flight.
@@ -285,6 +294,8 @@ impl SegmentPlan {
         self.received += taken;
         if segment.left() == 0 {
             segment.state = SegmentState::Over;
+            // One that ends earlier, because another has its last bytes, might have been cut off there.
+            self.has_whole_range |= id != Self::FIRST && segment.next == segment.reach;
             let time = now.saturating_duration_since(segment.began);
             segment.rate = Some(segment.received as f64 / time.as_secs_f64().max(1e-3));
         }

@@ -10,6 +10,7 @@ use crate::model::{Cause, FetchError, MAX_ROBOTS_BYTES, RobotsBody, RobotsRoom, 
 pub(crate) struct RobotsWriter {
     body: RobotsBody,
     room: RobotsRoom,
+    has_asked: bool,
     /// The content coding that is not known, if there is one.
     kept: Option<HeaderValue>,
 }
@@ -18,13 +19,18 @@ impl RobotsWriter {
     pub(crate) fn new(body: RobotsBody, room: RobotsRoom, kept: Option<HeaderValue>) -> Self {
         // What an earlier attempt received.
         drop(body.take());
-        Self { body, room, kept }
+        Self {
+            body,
+            room,
+            has_asked: false,
+            kept,
+        }
     }
 }
 
 impl BodyWriter for RobotsWriter {
     /// Fails once there is more than counts: the rest, which may have no end, is not received. A long
-    /// body waits here until few others are in memory; each of them ends by its own time limits.
+    /// body waits for a while until few others are in memory.
     async fn write(&mut self, chunk: Bytes) -> Result<(), FetchError> {
         if let Some(coding) = &self.kept {
             return Err(FetchError::Decode {
@@ -32,10 +38,9 @@ impl BodyWriter for RobotsWriter {
                 cause: Cause::from_text("the coding is not known"),
             });
         }
-        if self.body.needs_room(chunk.len())
-            && let Some(room) = self.room.reserve().await
-        {
-            self.body.keep_room(room);
+        if !self.has_asked && self.body.is_long_with(chunk.len()) {
+            self.has_asked = true;
+            self.body.make_room(self.room.reserve().await);
         }
         if self.body.append(&chunk) {
             return Ok(());

@@ -295,6 +295,25 @@ async fn a_validator_that_changes_half_way_ends_the_segments() {
     assert_eq!((record.attempts, record.segments), (1, Some(2)));
 }
 
+/// The body comes whole over one connection, so that it must not be lost for having been split.
+#[tokio::test]
+async fn a_server_that_cuts_off_every_range_sends_the_whole() {
+    type Cut = fn(u64, u64) -> u64;
+    let cuts: [(&str, Cut); 3] = [
+        ("at once", |start, _| start),
+        ("after a third", |start, end| start + (end - start) / 3),
+        ("near the end", |start, end| (end - 1).max(start)),
+    ];
+    for (what, cut) in cuts {
+        let server = site(move |_, (start, end)| Reply {
+            cut: Some(cut(start, end)),
+            ..Reply::to(Some((start, end)))
+        });
+        let (out, record) = fetch(&server, rules()).await;
+        check(&out, &record, what);
+    }
+}
+
 #[tokio::test]
 async fn segments_that_are_cut_or_slow_are_asked_for_again() {
     let cut = site(|number, range| {

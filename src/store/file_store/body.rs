@@ -204,8 +204,13 @@ impl BodyWriter for FileBodyWriter {
         let shared = Arc::clone(&self.shared);
         let version = self.version.as_ref()?;
         let head = describe_part(&self.file.path, temp.id(), version, self.shared.sync)?;
-        self.total = Some(total);
-        Some(SegmentedFile::new(shared, temp, head, total))
+        let was_split = self.total.replace(total).is_some();
+        let file = SegmentedFile::new(shared, temp, head, total);
+        if was_split {
+            // It goes on with a gap, and a kill must not cost what comes of that.
+            file.begin_log();
+        }
+        Some(file)
     }
 
     async fn read_back(&self) -> Result<File, FetchError> {

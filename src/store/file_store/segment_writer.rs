@@ -34,12 +34,17 @@ impl SegmentedFile {
         }
     }
 
+    /// Lists from now on what is there of the body.
+    pub(super) fn begin_log(&self) {
+        self.temp
+            .begin_log(|| SegmentLog::new(self.head.clone(), self.total, self.shared.sync));
+    }
+
     /// Returns the writer of a segment that begins at `start`. From then on it is listed what is there of
     /// the body.
     #[must_use]
     pub(crate) fn open_segment(&self, start: u64) -> SegmentWriter {
-        self.temp
-            .begin_log(|| SegmentLog::new(self.head.clone(), self.total, self.shared.sync));
+        self.begin_log();
         SegmentWriter {
             shared: Arc::clone(&self.shared),
             temp: Arc::clone(&self.temp),
