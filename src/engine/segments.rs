@@ -1,8 +1,10 @@
 //! Receives a large body in segments: further requests bring parts of it at the same time as the
-//! first. `SegmentPlan` decides; this sends the requests and writes what they bring.
+//! first. `SegmentPlan` decides; this carries it out.
+
+mod request;
 
 use std::future::pending;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -11,24 +13,18 @@ use futures::stream::FuturesUnordered;
 use http::{StatusCode, header};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::attempt_outcome::{
-    AttemptOutcome, BodySource, MIN_PIECE_BYTES, PartialContent, discards_body,
-};
-use super::body::{BodySink, StallClock, WireBody};
+use self::request::OpenSegment;
+use super::Engine;
+use super::attempt_outcome::{MIN_PIECE_BYTES, discards_body};
+use super::body::{BodySink, WireBody};
 use super::body_target::BodyTarget;
 use super::body_verifier::BodyVerifier;
-use super::coding::BodyFraming;
-use super::opening::open_in_time;
-use super::{Engine, host_feedback, resume};
-use crate::fetch::{RawResponse, ResponseBody, Transport};
+use crate::fetch::{ResponseBody, Transport};
 use crate::model::{
-    Attempt, BodyVersion, ByteRanges, ErrorKind, FetchError, HostKey, LiveStats, PartialBody,
-    ResponseHead, SendMode, WireState, now, wall_time,
+    Attempt, BodyVersion, ByteRanges, FetchError, PartialBody, ResponseHead, WireState, now,
 };
-use crate::schedule::{
-    Lease, SegmentPlan, SegmentRequest, SegmentRules, SegmentSlots, exhausted_for, retry_after,
-};
-use crate::store::{BodyStore, BodyWriter, SegmentWriter, SegmentedFile};
+use crate::schedule::{Lease, SegmentPlan, SegmentRequest, SegmentRules, SegmentSlots};
+use crate::store::{BodyStore, BodyWriter, SegmentedFile};
 
 /// How often it is decided whether requests are added or dropped.
 const DECISION_INTERVAL: Duration = Duration::from_millis(50);
@@ -197,20 +193,6 @@ struct SegmentedBody<'a, T, S> {
     plan: Mutex<SegmentPlan>,
 }
 
-/// A further request.
-struct OpenSegment {
-    id: usize,
-    attempt: Arc<Attempt>,
-    wire: Arc<WireState>,
-    abort: AbortHandle,
-}
-
-impl OpenSegment {
-    fn target(&self) -> (usize, Arc<Attempt>, Arc<WireState>) {
-        (self.id, Arc::clone(&self.attempt), Arc::clone(&self.wire))
-    }
-}
-
 impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
     /// Receives until no request is left. Returns why the first one was cut off, if it was.
     async fn take_all<B: ResponseBody, F: BodyWriter>(
@@ -336,152 +318,5 @@ impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
         let leases: Vec<_> = (0..wanted).map_while(|_| slots.lease()).collect();
         let requests = self.plan().open(leases.len(), now);
         requests.into_iter().zip(leases).collect()
-    }
-
-    /// Returns a request that is about to be sent.
-    fn segment(&self, request: SegmentRequest, thread: usize, abort: AbortHandle) -> OpenSegment {
-        let attempt = self.attempt_for(request);
-        let wire = WireState::new(now())
-            .with_thread(thread)
-            .with_useful_connections(self.engine.live.useful_connections());
-        tracing::debug!(
-            url = &*attempt.shown_url(),
-            start = request.start,
-            end = request.end,
-            "requesting a segment",
-        );
-        OpenSegment {
-            id: request.id,
-            attempt: Arc::new(attempt),
-            wire: Arc::new(wire),
-            abort,
-        }
-    }
-
-    fn attempt_for(&self, request: SegmentRequest) -> Attempt {
-        let total = self.version.total.unwrap_or(request.end);
-        let mut attempt = self.attempt.clone();
-        attempt.part = Some(Box::new(PartialBody {
-            version: self.version.clone(),
-            length: request.start,
-            beyond: [(request.end, total)].into_iter().collect(),
-        }));
-        attempt.send_mode = match request.is_repeated {
-            true => SendMode::Fresh,
-            false => SendMode::Usual,
-        };
-        attempt
-    }
-
-    /// Runs one request to its end, and tells the host's queue how it went.
-    async fn run(
-        &self,
-        (id, attempt, wire): (usize, Arc<Attempt>, Arc<WireState>),
-        mut writer: SegmentWriter,
-        lease: Lease,
-    ) -> (usize, Result<(), SegmentFailure>) {
-        let counted = CountedSegment::new(&self.engine.live, &wire);
-        let mut head = None;
-        let received = self
-            .receive(id, &attempt, &wire, &mut writer, &mut head)
-            .await;
-        // What it brought is written before its part counts as there.
-        drop(writer);
-        drop(counted);
-        let outcome = match &received {
-            Err(SegmentFailure::Failed(error)) => Err(error.clone()),
-            Ok(()) | Err(SegmentFailure::Contradicted) => Ok(AttemptOutcome::Body(())),
-        };
-        if let Err(error) = &outcome
-            && blames_address(error)
-        {
-            self.engine.transport.avoid_address(&attempt, &wire);
-        }
-        let longest = self.engine.retry.retry_after_max;
-        let feedback = host_feedback::feedback(&wire, head.as_ref(), &outcome, longest);
-        lease.release_segment(&feedback);
-        (id, received)
-    }
-
-    /// Receives a segment.
-    async fn receive(
-        &self,
-        id: usize,
-        attempt: &Attempt,
-        wire: &Arc<WireState>,
-        writer: &mut SegmentWriter,
-        response_head: &mut Option<ResponseHead>,
-    ) -> Result<(), SegmentFailure> {
-        let engine = self.engine;
-        let RawResponse { head, body } = open_in_time(engine, attempt, wire).await?;
-        wire.mark_head_received(now());
-        if let Some(jar) = &engine.options.jar {
-            jar.take(attempt.url(), &head.headers);
-        }
-        let head = response_head.insert(head);
-        let rest = rest_in(attempt, head)?;
-        let stall = StallClock::new(engine.options.stall_timeout, wire, head.version);
-        let pace = engine.bandwidth.body_pace(HostKey::key_str(attempt.url()));
-        let framing = BodyFraming::of(head);
-        let mut body = WireBody::new(body, framing, Some(rest), stall, pace);
-        self.plan().accept(id, now());
-        while self.plan().is_wanted(id) {
-            let Some(mut chunk) = body.next().await? else {
-                break;
-            };
-            let room = self.plan().room(id, chunk.len());
-            chunk.truncate(room);
-            engine.live.add_bytes(room as u64);
-            writer.write(chunk).await?;
-            self.plan().take(id, room as u64, now());
-        }
-        Ok(())
-    }
-}
-
-/// Returns the range in the response of a request for a segment.
-fn rest_in(attempt: &Attempt, head: &ResponseHead) -> Result<PartialContent, SegmentFailure> {
-    let part = attempt.resumable_part();
-    let answer = part.map(|part| resume::classify_response(part, attempt.url(), head));
-    match answer {
-        Some(Ok(Some(BodySource::Response(Some(rest))))) => Ok(rest),
-        Some(Ok(None)) if head.status != StatusCode::OK => {
-            let now = wall_time();
-            let delay = retry_after(&head.headers, now);
-            Err(SegmentFailure::Failed(FetchError::Status {
-                status: head.status,
-                retry_after: delay.or_else(|| exhausted_for(&head.headers, now)),
-                note: None,
-            }))
-        }
-        _ => Err(SegmentFailure::Contradicted),
-    }
-}
-
-/// Whether another address of the host may do better.
-fn blames_address(error: &FetchError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Timeout | ErrorKind::Stalled | ErrorKind::Reset | ErrorKind::Truncated
-    )
-}
-
-/// Counts a further request as in flight until dropped.
-struct CountedSegment<'a> {
-    live: &'a LiveStats,
-    wire: &'a WireState,
-}
-
-impl<'a> CountedSegment<'a> {
-    fn new(live: &'a LiveStats, wire: &'a WireState) -> Self {
-        live.begin_segment();
-        Self { live, wire }
-    }
-}
-
-impl Drop for CountedSegment<'_> {
-    fn drop(&mut self) {
-        let busy = now().saturating_duration_since(self.wire.started());
-        self.live.end_request(None, busy);
     }
 }

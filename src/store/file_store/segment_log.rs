@@ -16,6 +16,9 @@ const SYNCED_BYTES: u64 = 8 << 20;
 /// ...but for a huge body this part of it, so that the list stays short.
 const HUGE_BODY_PART: u64 = 8192;
 
+/// Bytes of a list that are read. What is longer is none of ours.
+const MAX_LOG_BYTES: u64 = 16 << 20;
+
 /// The end of the names of these lists.
 const EXTENSION: &str = ".segments";
 
@@ -77,7 +80,7 @@ impl SegmentLog {
 
 /// Reads a list. Returns its first line, and the ranges up to the first line that is none.
 pub(crate) fn read_log(file: impl Read) -> io::Result<(Vec<u8>, ByteRanges)> {
-    let mut file = BufReader::new(file);
+    let mut file = BufReader::new(file.take(MAX_LOG_BYTES));
     let mut head = Vec::new();
     file.read_until(b'\n', &mut head)?;
     let mut ranges = ByteRanges::default();

@@ -1,6 +1,7 @@
 //! Partial bodies and the output directory, without a network.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -95,16 +96,21 @@ fn listed_parts_are_kept_for_the_next_run_and_other_files_removed() {
     assert_eq!(names, ["3.part", "5.part", "parts.jsonl"]);
 }
 
+fn open(dir: &Path) -> FileStore {
+    let dir = dir.to_owned();
+    FileStore::open(&FilesOptions {
+        dir,
+        ..FilesOptions::default()
+    })
+    .unwrap()
+}
+
 /// The writer of a taken part is the only one that has it: whatever ends the attempt, the part is
 /// free again or gone.
 #[tokio::test]
 async fn a_taken_part_goes_back_unless_it_is_discarded_or_committed() {
     let dir = tempfile::tempdir().unwrap();
-    let store = FileStore::open(&FilesOptions {
-        dir: dir.path().to_owned(),
-        ..FilesOptions::default()
-    })
-    .unwrap();
+    let store = open(dir.path());
     let attempt = attempt();
     let files = || store.shared.folder.unfinished().unwrap().len();
 
@@ -198,11 +204,7 @@ async fn what_is_listed_of_a_body_in_segments_survives_its_run() {
 #[tokio::test]
 async fn a_body_with_a_gap_is_not_saved() {
     let dir = tempfile::tempdir().unwrap();
-    let store = FileStore::open(&FilesOptions {
-        dir: dir.path().to_owned(),
-        ..FilesOptions::default()
-    })
-    .unwrap();
+    let store = open(dir.path());
     let attempt = attempt();
     let head = ResponseHead::http11(http::StatusCode::OK, http::HeaderMap::new());
     let total = Some(6);
