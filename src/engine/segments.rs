@@ -1,10 +1,10 @@
 //! Receives a large body in segments: further requests bring parts of it at the same time as the
 //! first. `SegmentPlan` decides; this carries it out.
 
-mod request;
+mod segmented_body;
 
 use std::future::pending;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -13,18 +13,16 @@ use futures::stream::FuturesUnordered;
 use http::{StatusCode, header};
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::request::OpenSegment;
+use self::segmented_body::{OpenSegment, SegmentFailure, SegmentedBody};
 use super::Engine;
 use super::attempt_outcome::{MIN_PIECE_BYTES, discards_body};
 use super::body::{BodySink, WireBody};
 use super::body_target::BodyTarget;
 use super::body_verifier::BodyVerifier;
 use crate::fetch::{ResponseBody, Transport};
-use crate::model::{
-    Attempt, BodyVersion, ByteRanges, FetchError, PartialBody, ResponseHead, WireState, now,
-};
+use crate::model::{Attempt, BodyVersion, ByteRanges, FetchError, PartialBody, ResponseHead, now};
 use crate::schedule::{Lease, SegmentPlan, SegmentRequest, SegmentRules, SegmentSlots};
-use crate::store::{BodyStore, BodyWriter, SegmentedFile};
+use crate::store::{BodyStore, BodyWriter};
 
 /// How often it is decided whether requests are added or dropped.
 const DECISION_INTERVAL: Duration = Duration::from_millis(50);
@@ -55,19 +53,6 @@ pub(super) enum SegmentsEnd {
     Whole,
     /// Some are missing, and nothing has failed: the next request of the job asks for them.
     Gap,
-}
-
-/// Why a request did not bring its part.
-enum SegmentFailure {
-    Failed(FetchError),
-    /// The server sends something else than the body that the first request began.
-    Contradicted,
-}
-
-impl From<FetchError> for SegmentFailure {
-    fn from(error: FetchError) -> Self {
-        Self::Failed(error)
-    }
 }
 
 /// Returns the plan of a body that may come in segments, or already has; `None`: it has to come in
@@ -181,18 +166,6 @@ fn kept_of(part: &PartialBody) -> ByteRanges {
     kept
 }
 
-/// A body that is received in segments.
-struct SegmentedBody<'a, T, S> {
-    engine: &'a Engine<T, S>,
-    attempt: &'a Attempt,
-    /// The connection of the first request.
-    wire: &'a WireState,
-    version: BodyVersion,
-    /// `None`: the store takes no segments, so there is only the first.
-    file: Option<SegmentedFile>,
-    plan: Mutex<SegmentPlan>,
-}
-
 impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
     /// Receives until no request is left. Returns why the first one was cut off, if it was.
     async fn take_all<B: ResponseBody, F: BodyWriter>(
@@ -247,10 +220,6 @@ impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
                 return Ok(cut_off);
             }
         }
-    }
-
-    fn plan(&self) -> MutexGuard<'_, SegmentPlan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Receives the first segment, until it ends where another begins. That ends its connection, too.

@@ -132,6 +132,8 @@ impl<T, S> Engine<T, S> {
     /// Takes in a robots.txt on a thread that may be busy for a while: a host may have many URLs and
     /// hostile patterns. The scheduler keeps the URLs until then.
     fn learn_rules(&self, settled: SettledJob, body: RobotsBody) {
+        // Here, because the run may end before the rules are read.
+        self.live.count_robots_file();
         let (scheduler, shutdown) = (Arc::clone(&self.scheduler), self.shutdown.clone());
         spawn_blocking(move || {
             let _alarm = shutdown.abort_on_panic();

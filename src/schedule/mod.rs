@@ -47,7 +47,7 @@ use host_change::HostChange;
 use host_control::HostPolicy;
 pub use host_control::{HostLimit, HostLimits};
 use queue::{FairQueue, GatedItem, QueueLimits, Ticket, Turn};
-use robots::{Permission, RobotsRegistry, SiteRules};
+use robots::{Denial, Permission, RobotsRegistry, SiteRules};
 
 pub(crate) use bandwidth::{Bandwidth, BodyPace};
 pub(crate) use host_control::StartSnapshot;
@@ -371,7 +371,7 @@ impl Scheduler {
     fn admit(
         &self,
         state: &mut SchedulerState,
-        attempt: Box<Attempt>,
+        mut attempt: Box<Attempt>,
         is_returned: bool,
         permission: Permission,
         now: Instant,
@@ -382,7 +382,10 @@ impl Scheduler {
             decided => decided,
         };
         let robots = match permission {
-            Permission::Denied(error) => return state.queue.deny(attempt, error),
+            Permission::Denied(denial) => {
+                let error = apply(denial, &mut attempt);
+                return state.queue.deny(attempt, error);
+            }
             Permission::Unknown => Job::for_robots(attempt.url()),
             Permission::Granted(_) => None,
         };
@@ -414,10 +417,9 @@ impl Scheduler {
         let rules = SiteRules::read(
             body,
             &settled.outcome,
-            settled.record.redirects > 0,
+            (settled.record.redirects > 0, settled.record.simulated),
             robots.agent(),
         );
-        self.live.count_robots_file();
         let mut allowed = Vec::new();
         loop {
             let gated = self.update(|state, now| {
@@ -433,8 +435,11 @@ impl Scheduler {
                 return;
             }
             // Matched without the lock: there may be many URLs, and hostile patterns.
-            let judge = |gated: GatedItem<Box<Attempt>>| match rules.denial(gated.item.url()) {
-                Some(error) => Err((gated, error)),
+            let judge = |mut gated: GatedItem<Box<Attempt>>| match rules.denial(gated.item.url()) {
+                Some(denial) => {
+                    let error = apply(denial, &mut gated.item);
+                    Err((gated, error))
+                }
                 None => Ok(gated),
             };
             let mut denied = Vec::new();
@@ -623,6 +628,12 @@ fn rules(options: &ScheduleOptions, retry: &RetryPolicy, total: NonZeroUsize) ->
         retry_after_max: retry.retry_after_max,
         max_wait: retry.max_wait,
     }
+}
+
+/// Returns the error of an attempt that must not run.
+fn apply(denial: Denial, attempt: &mut Attempt) -> FetchError {
+    attempt.simulated |= denial.is_simulated;
+    denial.error
 }
 
 /// Whether an attempt needs no permission: it fetches a robots.txt, for the run or for the list.

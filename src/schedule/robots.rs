@@ -64,7 +64,15 @@ pub(super) enum Permission {
     /// The rules have to be read first.
     Unknown,
     /// It must not run.
-    Denied(FetchError),
+    Denied(Denial),
+}
+
+/// Why an attempt must not run.
+#[derive(Debug)]
+pub(super) struct Denial {
+    pub error: FetchError,
+    /// Whether the reason is a simulated failure of the robots.txt.
+    pub is_simulated: bool,
 }
 
 /// What the robots.txt of a host says about all its URLs.
@@ -84,7 +92,10 @@ pub(super) enum SiteRules {
     /// Its rules.
     Rules(Arc<RobotsRules>),
     /// It could not be read, so that nothing is allowed.
-    Unread(Arc<FetchError>),
+    Unread {
+        error: Arc<FetchError>,
+        is_simulated: bool,
+    },
 }
 
 impl SiteRules {
@@ -92,9 +103,13 @@ impl SiteRules {
     pub(super) fn read(
         body: &RobotsBody,
         outcome: &Outcome,
-        was_redirected: bool,
+        (was_redirected, is_simulated): (bool, bool),
         agent: &str,
     ) -> Self {
+        let unread = |error| Self::Unread {
+            error: Arc::new(error),
+            is_simulated,
+        };
         let error = match outcome {
             Outcome::Failed(error) => error,
             Outcome::Fetched(_) | Outcome::Skipped => return Self::parse(body, agent),
@@ -106,8 +121,8 @@ impl SiteRules {
             // Redirects that lead nowhere are the answer of a site without the file (§2.3.1.2).
             FetchError::Redirect { .. } => Self::Open,
             // Another host is not reached; nothing is known of the one that sent there.
-            error if was_redirected => Self::Unread(Arc::new(unread(error))),
-            error => Self::Unread(Arc::new(denial(error))),
+            error if was_redirected => unread(unread_robots(error)),
+            error => unread(error_of_urls(error)),
         }
     }
 
@@ -131,21 +146,30 @@ impl SiteRules {
             + match self {
                 Self::Open => 0,
                 Self::Rules(rules) => rules.weight(),
-                Self::Unread(_) => size_of::<FetchError>(),
+                Self::Unread { .. } => size_of::<FetchError>(),
             }
     }
 
-    /// Returns the error of a URL that must not be requested.
-    pub(super) fn denial(&self, url: &Url) -> Option<FetchError> {
+    /// Returns why a URL must not be requested; `None` if it may.
+    pub(super) fn denial(&self, url: &Url) -> Option<Denial> {
         match self {
             Self::Open => None,
             Self::Rules(rules) => {
                 let pattern = elide_middle(rules.disallowing(url)?, MAX_SHOWN_CHARS);
-                Some(FetchError::Robots {
-                    problem: RobotsProblem::Disallowed(pattern),
+                Some(Denial {
+                    error: FetchError::Robots {
+                        problem: RobotsProblem::Disallowed(pattern),
+                    },
+                    is_simulated: false,
                 })
             }
-            Self::Unread(error) => Some(FetchError::clone(error)),
+            Self::Unread {
+                error,
+                is_simulated,
+            } => Some(Denial {
+                error: FetchError::clone(error),
+                is_simulated: *is_simulated,
+            }),
         }
     }
 }
@@ -157,7 +181,7 @@ fn is_unavailable(status: u16) -> bool {
 
 /// Returns the error of the URLs of an origin whose robots.txt failed with `error`. Where no
 /// connection came about, that is what fails the URLs.
-fn denial(error: &FetchError) -> FetchError {
+fn error_of_urls(error: &FetchError) -> FetchError {
     match error {
         FetchError::HostGivenUp { .. } => error.clone(),
         FetchError::Dns { .. }
@@ -170,11 +194,11 @@ fn denial(error: &FetchError) -> FetchError {
             error: Arc::new(error.clone()),
             why: GiveUpReason::RobotsUnread,
         },
-        _ => unread(error),
+        _ => unread_robots(error),
     }
 }
 
-fn unread(error: &FetchError) -> FetchError {
+fn unread_robots(error: &FetchError) -> FetchError {
     FetchError::Robots {
         problem: RobotsProblem::Unread(Arc::new(error.clone())),
     }
@@ -234,7 +258,7 @@ impl RobotsRegistry {
             return Permission::Unknown;
         };
         match found.rules.denial(url) {
-            Some(error) => Permission::Denied(error),
+            Some(denial) => Permission::Denied(denial),
             None => Permission::Granted(Some(self.host_rules(&found))),
         }
     }
@@ -242,7 +266,7 @@ impl RobotsRegistry {
     fn host_rules(&self, found: &CachedRules) -> HostRules {
         let delay = match &found.rules {
             SiteRules::Rules(rules) => rules.crawl_delay.unwrap_or_default(),
-            SiteRules::Open | SiteRules::Unread(_) => Duration::ZERO,
+            SiteRules::Open | SiteRules::Unread { .. } => Duration::ZERO,
         };
         HostRules {
             until: found.until,
@@ -253,7 +277,7 @@ impl RobotsRegistry {
     /// Adds the rules of an origin.
     pub(super) fn insert(&self, origin: &str, rules: SiteRules) -> HostRules {
         let ttl = match rules {
-            SiteRules::Unread(_) => UNREAD_TTL,
+            SiteRules::Unread { .. } => UNREAD_TTL,
             SiteRules::Open | SiteRules::Rules(_) => RULES_TTL,
         };
         let until = deadline_after(now(), ttl);
@@ -267,7 +291,7 @@ impl RobotsRegistry {
     pub(super) fn content_usage(&self, url: &Url) -> Option<String> {
         match self.find(HostKey::key_str(url))?.rules {
             SiteRules::Rules(rules) => rules.content_usage(url).map(str::to_owned),
-            SiteRules::Open | SiteRules::Unread(_) => None,
+            SiteRules::Open | SiteRules::Unread { .. } => None,
         }
     }
 }
@@ -316,7 +340,7 @@ mod tests {
         SiteRules::read(
             &body,
             &Outcome::Fetched(Box::new(fetched)),
-            false,
+            (false, false),
             PRODUCT_TOKEN,
         )
     }
@@ -325,7 +349,8 @@ mod tests {
     fn after(error: FetchError) -> Option<FetchError> {
         let url = Url::parse("http://a.test/x").unwrap();
         let outcome = Outcome::Failed(error);
-        SiteRules::read(&RobotsBody::default(), &outcome, false, "x").denial(&url)
+        let rules = SiteRules::read(&RobotsBody::default(), &outcome, (false, false), "x");
+        rules.denial(&url).map(|denial| denial.error)
     }
 
     fn status(code: u16) -> FetchError {

@@ -680,6 +680,26 @@ async fn what_is_respected_fails_and_is_not_kept() {
     assert!(said.contains("noai, noindex, tdm"), "{said}");
 }
 
+/// Also for the URLs that are known of by then, and those that come later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_for_a_simulated_robots_txt_is_simulated() {
+    let server = site(page("User-agent: *\nDisallow: /x")).await;
+    let run = fetch(&server, &["/1", "/2"]).args(["--simulate-failure=500=100%", "--retries=0"]);
+    let done = go(run, 1);
+    for record in &done.records {
+        assert_eq!(kind(record), Some(ErrorKind::Robots));
+        assert!(record.simulated, "{record:?}");
+    }
+    assert!(
+        done.stderr.contains("2 with simulated failures"),
+        "{}",
+        done.stderr
+    );
+    let real = site(status(500)).await;
+    let done = go(fetch(&real, &["/1"]).arg("--retries=0"), 1);
+    assert!(!done.record().simulated);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kind_can_be_rehearsed_and_is_explained() {
     let server = site(status(404)).await;

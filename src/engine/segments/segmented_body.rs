@@ -1,24 +1,48 @@
-//! One further request for a body in segments: what it asks for, whether its response is that, and
-//! what it brings.
+//! A body that is received in segments, and each further request for it: what that asks for, whether
+//! its response is that, and what it brings.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::AbortHandle;
 use http::StatusCode;
 
-use super::{SegmentFailure, SegmentedBody};
 use crate::engine::attempt_outcome::{AttemptOutcome, BodySource, PartialContent};
 use crate::engine::body::{StallClock, WireBody};
 use crate::engine::coding::BodyFraming;
 use crate::engine::opening::open_in_time;
-use crate::engine::{host_feedback, resume};
+use crate::engine::{Engine, host_feedback, resume};
 use crate::fetch::{RawResponse, Transport};
 use crate::model::{
-    Attempt, ErrorKind, FetchError, HostKey, LiveStats, PartialBody, ResponseHead, SendMode,
-    WireState, now, wall_time,
+    Attempt, BodyVersion, ErrorKind, FetchError, HostKey, LiveStats, PartialBody, ResponseHead,
+    SendMode, WireState, now, wall_time,
 };
-use crate::schedule::{Lease, SegmentRequest, exhausted_for, retry_after};
-use crate::store::{BodyStore, SegmentWriter};
+use crate::schedule::{Lease, SegmentPlan, SegmentRequest, exhausted_for, retry_after};
+use crate::store::{BodyStore, SegmentWriter, SegmentedFile};
+
+/// A body that is received in segments.
+pub(super) struct SegmentedBody<'a, T, S> {
+    pub engine: &'a Engine<T, S>,
+    pub attempt: &'a Attempt,
+    /// The connection of the first request.
+    pub wire: &'a WireState,
+    pub version: BodyVersion,
+    /// `None`: the store takes no segments, so there is only the first.
+    pub file: Option<SegmentedFile>,
+    pub plan: Mutex<SegmentPlan>,
+}
+
+/// Why a request did not bring its part.
+pub(super) enum SegmentFailure {
+    Failed(FetchError),
+    /// The server sends something else than the body that the first request began.
+    Contradicted,
+}
+
+impl From<FetchError> for SegmentFailure {
+    fn from(error: FetchError) -> Self {
+        Self::Failed(error)
+    }
+}
 
 /// A further request.
 pub(super) struct OpenSegment {
@@ -35,6 +59,10 @@ impl OpenSegment {
 }
 
 impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
+    pub(super) fn plan(&self) -> MutexGuard<'_, SegmentPlan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns a request that is about to be sent.
     pub(super) fn segment(
         &self,
