@@ -4,7 +4,10 @@
 //! ```console
 //! $ cargo bench --bench instructions               # compares with the recorded counts
 //! $ cargo bench --bench instructions -- --record   # records the counts
+//! $ FETCHALL=target/release/fetchall cargo bench --profile dev --bench instructions
 //! ```
+//!
+//! The last form measures a program that is built already, so that nothing is built but this one.
 //!
 //! Each set of options fetches a short and a long list of bodies of a few bytes from a server in
 //! this process. The difference is the cost of the URLs, without the start and end of the program.
@@ -140,7 +143,7 @@ fn count(way: &Way, server: SocketAddr, urls: u64) -> u64 {
         .arg("--tool=callgrind")
         .arg(format!("--callgrind-out-file={}", counts.display()))
         .env("FETCHALL_NO_CONFIG", "1")
-        .arg(env!("CARGO_BIN_EXE_fetchall"))
+        .arg(env::var_os("FETCHALL").unwrap_or_else(|| env!("CARGO_BIN_EXE_fetchall").into()))
         .args(["-q", "--retries=0", "--stall-timeout=5m"])
         .arg(format!("-j{}", way.requests))
         .arg(format!("--per-host={}", way.requests))
