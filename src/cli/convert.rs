@@ -23,7 +23,8 @@ use super::config_paths::check_output_dir;
 use super::fs_util::{is_only_for_writing, read_text};
 use super::pack_names::{check_format, pack_name};
 use super::path_conflicts::{
-    self, check_merged, check_no_urls, check_saved, check_stdin, check_written, takers_of_stdin,
+    self, check_merged, check_no_urls, check_saved, check_sharded, check_stdin, check_written,
+    takers_of_stdin,
 };
 use super::redact::RedactingWriter;
 use super::secrets::CookieSource;
@@ -64,6 +65,9 @@ impl TryFrom<Cli> for Config {
         check_no_urls(&cli)?;
         check_written(&cli, &config.input.sources)?;
         check_saved(&cli, &config.input.sources)?;
+        if config.input.shard.is_some() {
+            check_sharded(&config.input.sources)?;
+        }
         cli.saving
             .output_dir
             .as_deref()

@@ -203,6 +203,19 @@ pub(super) fn check_merged(journals: &[Source]) -> Result<(), UsageError> {
     }
 }
 
+/// Checks that no list of a shard is named twice. Its records would have the same input and line.
+pub(super) fn check_sharded(lists: &[Source]) -> Result<(), UsageError> {
+    let mut seen = HashSet::new();
+    let mut files = lists.iter().filter_map(|list| match list {
+        Source::File(path) => Some(path),
+        Source::Stdin | Source::Url(_) | Source::Urls(_) => None,
+    });
+    match files.find(|path| !seen.insert(*path)) {
+        Some(path) => Err(UsageError::ShardedTwice(path.clone())),
+        None => Ok(()),
+    }
+}
+
 /// Returns the paths of the journal and the pack, as far as the options name or imply them.
 fn saved(cli: &Cli) -> Vec<PathBuf> {
     let journal = cli

@@ -30,6 +30,9 @@ pub enum UsageError {
     /// `--merge` with a file twice.
     #[error("--merge: {} is named twice; name each journal once", .0.display())]
     MergedTwice(PathBuf),
+    /// `--shard` with a list twice.
+    #[error("--shard: {} is named twice; its lines would have the same numbers, and --merge could not tell them apart", .0.display())]
+    ShardedTwice(PathBuf),
     /// `--split` with a URL.
     #[error("--split: only a list can be split, not a URL; put the URLs into a file")]
     SplitsUrl,
@@ -156,6 +159,7 @@ impl UsageError {
             Self::NoInput
             | Self::NoJournals
             | Self::MergedTwice(_)
+            | Self::ShardedTwice(_)
             | Self::SavedIsInput(_)
             | Self::StdinForWriting
             | Self::StdinTwice

@@ -332,6 +332,20 @@ fn parts_of_a_split_that_note_their_shards_are_put_together() {
     assert_eq!(done.records.len(), 52);
 }
 
+#[test]
+fn a_list_that_is_named_twice_is_an_error() {
+    let site = site();
+    let shards = Shards::new(&lines(&site));
+    let list = shards.list.to_str().unwrap();
+    let done = Run::new().args(shards.args(0)).arg(list).expect_exit(2);
+    let text = shards.shown(&done.stderr);
+    assert!(
+        text.contains("--shard: DIR/list.txt is named twice"),
+        "{text}"
+    );
+    assert!(site.requests().is_empty());
+}
+
 /// A job that is tried again may begin in another directory.
 #[test]
 fn a_list_under_another_name_is_the_same_list() {
