@@ -2,34 +2,11 @@
 //! is not a transport detail: a `.tar.gz` served with `Content-Encoding: gzip`, as common servers
 //! do, stays a `.tar.gz`, or it would not match its published checksum.
 
-use std::borrow::Cow;
-
 use http::{HeaderValue, header};
-use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::fetch::{ContentCoding, codings, transfer_codings};
+use crate::fetch::{ContentCoding, codings, extension, transfer_codings};
 use crate::model::{Attempt, FetchError, KeptCoding, ResponseHead};
-
-/// File extensions and the coding of such a file: those of gzip(1), tar(1), brotli(1), zstd(1) and
-/// pigz(1), and image formats that are gzip files.
-const EXTENSIONS: &[(&str, ContentCoding)] = &[
-    ("gz", ContentCoding::Gzip),
-    ("gzip", ContentCoding::Gzip),
-    ("tgz", ContentCoding::Gzip),
-    ("taz", ContentCoding::Gzip),
-    ("bgz", ContentCoding::Gzip),
-    ("svgz", ContentCoding::Gzip),
-    ("emz", ContentCoding::Gzip),
-    ("wmz", ContentCoding::Gzip),
-    ("br", ContentCoding::Brotli),
-    ("tbr", ContentCoding::Brotli),
-    ("zst", ContentCoding::Zstd),
-    ("zstd", ContentCoding::Zstd),
-    ("tzst", ContentCoding::Zstd),
-    ("zz", ContentCoding::Deflate),
-    ("zlib", ContentCoding::Deflate),
-];
 
 /// Media types of compressed files: those of the IANA registry (RFC 6713, RFC 8878), and older
 /// names from the tables of Apache, Debian and shared-mime-info.
@@ -148,32 +125,15 @@ fn is_own(attempt: &Attempt, head: &ResponseHead, coding: ContentCoding) -> bool
     let media_type = head.header_str(header::CONTENT_TYPE).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
     let is_picture = media_type.eq_ignore_ascii_case(PICTURE.1);
-    let says = |table: &[(&str, ContentCoding)], name: &str| {
-        let mut table = table.iter();
-        table.any(|(known, of)| *of == coding && known.eq_ignore_ascii_case(name))
-    };
+    let mut types = TYPES.iter();
+    let of_type = |(known, of): &(&str, _)| *of == coding && known.eq_ignore_ascii_case(media_type);
     let of_url = |url: &Url| {
         extension(url).is_some_and(|name| {
             let is_page = is_picture && name.eq_ignore_ascii_case(PICTURE.0);
-            !is_page && says(EXTENSIONS, &name)
+            !is_page && ContentCoding::of_extension(&name) == Some(coding)
         })
     };
-    says(TYPES, media_type) || of_url(&attempt.job.url) || of_url(attempt.url())
-}
-
-/// Returns the file extension in the path of a URL.
-fn extension(url: &Url) -> Option<Cow<'_, str>> {
-    let name = url.path().rsplit('/').next()?;
-    let name = percent_decode_str(name).decode_utf8().ok()?;
-    match name {
-        Cow::Borrowed(name) => Some(Cow::Borrowed(ending(name)?)),
-        Cow::Owned(name) => Some(Cow::Owned(ending(&name)?.to_owned())),
-    }
-}
-
-fn ending(name: &str) -> Option<&str> {
-    let (stem, ending) = name.rsplit_once('.')?;
-    (!stem.is_empty()).then_some(ending)
+    types.any(of_type) || of_url(&attempt.job.url) || of_url(attempt.url())
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use super::classify::{
 };
 use super::client_certificate;
 use super::client_rotation::{ClientVariant, RotatingClient};
+use super::coding_names::is_compressed;
 use super::connect::{CALL, RequestContext};
 use super::fd_budget::FdBudget;
 use super::habits::{HostHabit, HostHabits};
@@ -111,6 +112,9 @@ impl HttpTransport {
             remove_conditions(request.headers_mut());
         }
         add_conditions(request.headers_mut(), attempt);
+        if is_compressed(attempt.url()) || is_compressed(&attempt.job.url) {
+            request_no_coding(request.headers_mut());
+        }
         let own_body = attempt
             .job
             .options
@@ -469,6 +473,15 @@ fn request_identity_for_range(headers: &mut HeaderMap, own: &HeaderMap) {
     if own.contains_key(header::RANGE) {
         let plain = HeaderValue::from_static("identity");
         headers.insert(header::ACCEPT_ENCODING, plain);
+    }
+}
+
+/// Asks for the bytes of the file, unless the user asked for a coding.
+fn request_no_coding(headers: &mut HeaderMap) {
+    if let Some(coding) = headers.get_mut(header::ACCEPT_ENCODING)
+        && coding == ACCEPT_ENCODING
+    {
+        *coding = HeaderValue::from_static("identity");
     }
 }
 

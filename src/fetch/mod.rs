@@ -7,6 +7,7 @@ mod classify;
 mod client_certificate;
 mod client_rotation;
 mod clock;
+mod coding_names;
 mod coding_window;
 mod connect;
 mod connection_info;
@@ -41,6 +42,7 @@ use bytes::Bytes;
 
 use crate::model::{Attempt, FetchError, ResponseHead, WireState};
 
+pub(crate) use coding_names::extension;
 pub(crate) use coding_window::ContentCoding;
 pub(crate) use decode::{Decoder, codings, transfer_codings};
 pub use dns::ResolveRule;

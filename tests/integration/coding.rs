@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use fetchall::ErrorKind;
 
-use crate::support::{Out, Run, Server, path, response, scripted};
+use crate::support::{Out, Run, Server, header, path, response, scripted};
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut coder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -198,4 +198,33 @@ fn a_packed_file_that_is_cut_off_is_tried_again() {
             assert!(out.body(done.record()) == whole);
         }
     }
+}
+
+/// As nginx does with `gzip_types *`: the file would come packed twice.
+#[test]
+fn of_a_packed_file_no_coding_is_requested() {
+    let server = Server::http(|request| {
+        let file = gzip(PAGE);
+        let accepts = header(request, "accept-encoding").unwrap_or_default();
+        match path(request) {
+            "/latest" => response("302 Found", &["Location: /d.csv.gz"], b""),
+            _ if accepts.contains("gzip") => {
+                response("200 OK", &["Content-Encoding: gzip"], &gzip(&file))
+            }
+            _ => response("200 OK", &[], &file),
+        }
+    });
+    for path in ["/d.csv.gz", "/D.TGZ?x=1", "/latest", "/d.csv%2egz"] {
+        let sum = sha256(&gzip(PAGE));
+        let list = format!("url,sha256\n{},{sum}\n", server.url(path));
+        let run = Run::new().arg("--input-format=csv").stdin(list);
+        assert_eq!(run.expect_exit(0).record().content_encoding, None, "{path}");
+    }
+    let own = ["-H", "Accept-Encoding: gzip", "--raw"];
+    let done = Run::new().args(own).arg(server.url("/d.gz")).expect_exit(0);
+    assert!(done.record().content_encoding.is_some());
+    // A page is compressed as ever.
+    Run::new().arg(server.url("/page.html")).expect_exit(0);
+    let last = server.requests().pop().unwrap();
+    assert!(header(&last, "accept-encoding").unwrap().contains("gzip"));
 }
