@@ -14,8 +14,8 @@ use super::request::{begin_mirror, digest_of, try_back_to_source};
 use super::{Engine, archive_only, host_feedback, record};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, BodyHashes, Feedback, FetchError, HostVerdict, Job, RedirectProblem, SavedBody,
-    SendMode, TraceOutcome, deadline_after, format_duration, now, spawn_blocking,
+    Attempt, BodyHashes, ErrorKind, Feedback, FetchError, HostVerdict, Job, RedirectProblem,
+    SavedBody, SendMode, TraceOutcome, deadline_after, format_duration, now, spawn_blocking,
 };
 use crate::report::PastRecord;
 use crate::schedule::Lease;
@@ -144,7 +144,11 @@ impl<T, S> AttemptEnd<'_, T, S> {
         history.waited = history.waited.saturating_add(wait);
         let attempt = &mut ended.attempt;
         attempt.again = true;
-        attempt.send_mode = SendMode::Usual;
+        // The connection may be what is stuck, and over HTTP/2 all others would use it, too.
+        attempt.send_mode = match error.kind() {
+            ErrorKind::Timeout | ErrorKind::Stalled => SendMode::Fresh,
+            _ => SendMode::Usual,
+        };
         tracing::info!(
             url = &*attempt.shown_url(),
             "{}; {} in {}",

@@ -11,6 +11,7 @@ use super::EngineOptions;
 use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody, discards_body};
 use super::finished_attempt::FinishedAttempt;
 use super::request::request_for;
+use super::resume;
 use crate::model::{
     Attempt, ErrorKind, FetchError, GiveUpReason, Hint, ResendCause, ResponseHead, SendMode,
 };
@@ -194,7 +195,9 @@ fn may_be_whole(ended: &FinishedAttempt, error: &FetchError) -> bool {
         FetchError::Reset { .. } | FetchError::Timeout { .. } => {
             ended.head.is_none() || are_ranges_cut
         }
-        FetchError::Truncated { received, .. } => *received == 0 || are_ranges_cut,
+        FetchError::Truncated { received, .. } => {
+            *received == 0 || are_ranges_cut || are_ranges_limited(ended)
+        }
         FetchError::Stalled { .. } => are_ranges_cut,
         // No host has seen the range, or what it sent is wrong for another reason, or saving failed.
         FetchError::InvalidUrl { .. }
@@ -215,6 +218,13 @@ fn may_be_whole(ended: &FinishedAttempt, error: &FetchError) -> bool {
     };
     let requested_range = ended.attempt.resumable_part().is_some();
     failed_at_range && requested_range && !ended.wire.is_simulated()
+}
+
+/// Whether a server answered with less than the range that was requested.
+fn are_ranges_limited(ended: &FinishedAttempt) -> bool {
+    let part = ended.attempt.resumable_part();
+    part.zip(ended.head.as_ref())
+        .is_some_and(|(part, head)| resume::is_limited(part, head))
 }
 
 /// Describes the failure of an attempt at a host of which nothing is known.
@@ -314,7 +324,7 @@ fn with_note(error: FetchError, note: Option<GiveUpReason>) -> FetchError {
     }
 }
 
-/// Returns the jitter, in 0..1. A seed makes it repeatable, waits of simulated runs included.
+/// Returns the jitter, in 0..1. A seed makes it repeatable, also for waits after injected faults.
 fn jitter(seed: Option<u64>, attempt: &Attempt) -> f64 {
     let Some(seed) = seed else {
         return fastrand::f64();

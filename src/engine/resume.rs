@@ -43,8 +43,39 @@ pub(super) fn classify_response<'a>(
                 Err(RangeMismatch)
             }
         }
+        // Another answer than the whole body: the rest under the wrong status, or nothing at all.
+        StatusCode::OK if is_rest_as_whole(part, head) => Err(RangeMismatch),
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => Err(RangeMismatch),
         _ => Ok(None),
     }
+}
+
+/// Whether a 200 has a part of the body, not all of it: it says so, or has the length of another body
+/// under the same strong validator.
+fn is_rest_as_whole(part: &PartialBody, head: &ResponseHead) -> bool {
+    if let Some(range) = content_range(head) {
+        return range.bytes.is_some_and(|(first, _)| first > 0);
+    }
+    let length = head.content_length().filter(|_| coding::is_plain(head));
+    matches_version(&part.version, head)
+        && part
+            .version
+            .total
+            .zip(length)
+            .is_some_and(|(total, length)| total != length)
+}
+
+/// Whether a server limits the length of a range: the response ends before the body does.
+pub(super) fn is_limited(part: &PartialBody, head: &ResponseHead) -> bool {
+    let range = content_range(head).filter(|_| head.status == StatusCode::PARTIAL_CONTENT);
+    range.is_some_and(
+        |range| match (range.bytes, range.total.or(part.version.total)) {
+            (Some((_, last)), Some(total)) => {
+                last.saturating_add(1) < part.request_end().unwrap_or(total)
+            }
+            _ => false,
+        },
+    )
 }
 
 /// Returns the range of a 206 if it continues the partial body.

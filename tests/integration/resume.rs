@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fetchall::ErrorKind;
 
@@ -590,4 +590,68 @@ fn a_whole_request_after_a_failed_range_is_an_attempt_and_no_retry() {
         let expected = [false, true, false, true, false, true, false];
         assert_eq!(ranges.collect::<Vec<_>>(), expected);
     }
+}
+
+/// Some download scripts send the rest as if it were the whole, or nothing.
+#[test]
+fn the_rest_of_a_body_is_not_taken_for_the_whole() {
+    let long = body(1);
+    let range = format!("Content-Range: bytes 500-{}/{}", long.len() - 1, long.len());
+    for wrong in [
+        response("200 OK", &[TAG, &range], &long[500..]),
+        response("200 OK", &[&range], &long[500..]),
+        response("200 OK", &[TAG], &long[500..]),
+        response("204 No Content", &[TAG], b""),
+    ] {
+        let whole = response("200 OK", &[TAG], &long);
+        let server = scripted(vec![cut(&[TAG], 500), wrong, whole]);
+        let out = Out::new();
+        let run = out.run().args(["--retries=1", &server.url("/page")]);
+        let done = run.expect_exit(0);
+        assert!(out.body(done.record()) == long);
+        assert_eq!(done.record().attempts, 3);
+    }
+    // A longer version is another one, whole, whatever was there before.
+    let longer = body(2).repeat(2);
+    let server = scripted(vec![cut(&[TAG], 500), response("200 OK", &[], &longer)]);
+    let out = Out::new();
+    let done = out.run().arg(server.url("/page")).expect_exit(0);
+    assert!(out.body(done.record()) == longer);
+}
+
+/// Each range brings something, but too little to be asked for without end.
+#[test]
+fn where_ranges_are_limited_the_whole_is_requested_in_the_end() {
+    let long = body(1);
+    let sent = long.clone();
+    let is_first = AtomicBool::new(true);
+    let server = Server::http(move |request| {
+        let total = sent.len();
+        match header(request, "range") {
+            None => {
+                let mut wire = response("200 OK", &[TAG, CLOSE], &sent);
+                if is_first.swap(false, Ordering::SeqCst) {
+                    wire.truncate(wire.len() - total + 100);
+                }
+                wire
+            }
+            Some(from) => {
+                let from: usize = from[6..from.len() - 1].parse().unwrap();
+                let range = format!("bytes {from}-{}/{total}", from + 9);
+                partial(&range, &[TAG], &sent[from..from + 10])
+            }
+        }
+    });
+    let out = Out::new();
+    let run = out
+        .run()
+        .args(["--retries=2", "--retry-delay=1ms", &server.url("/page")]);
+    let done = run.expect_exit(0);
+    assert!(out.body(done.record()) == long);
+    let ranges = server
+        .requests()
+        .iter()
+        .filter(|it| header(it, "range").is_some())
+        .count();
+    assert_eq!((ranges, done.record().attempts), (2, 4));
 }

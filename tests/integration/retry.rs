@@ -6,7 +6,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::support::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, http2, literal};
 use crate::support::mock::{go, site, status};
-use crate::support::{Out, Run, Server, Texts, said};
+use crate::support::{Out, Run, Server, Texts, response, said};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_passes_is_tried_again_and_what_is_final_is_not() {
@@ -344,4 +344,27 @@ async fn a_list_is_an_option_like_any_other_and_shows_where_it_is_wrong() {
         texts.add(named, &done.stderr);
     }
     insta::assert_snapshot!("lists_that_are_wrong", texts);
+}
+
+/// The connection may be what is stuck, and then the request would be stuck there again.
+#[test]
+fn after_a_timeout_the_request_goes_over_a_connection_of_its_own() {
+    let server = Server::start(|connection| {
+        if connection.request()?.is_some() {
+            connection.send(&response("200 OK", &[], b"ok"))?;
+        }
+        // A second request stays without an answer.
+        while connection.request()?.is_some() {}
+        Ok(())
+    });
+    let urls: Vec<_> = (0..4).map(|n| server.url(&format!("/{n}"))).collect();
+    for option in ["--stall-timeout=400ms", "--max-time=400ms"] {
+        let done = Run::new()
+            .args([option, "-j1", "--retries=1", "--retry-delay=1ms"])
+            .urls(&urls)
+            .expect_exit(0);
+        assert_eq!(done.records.len(), 4);
+        // Such a connection is left in the pool, and the next URL fails over it.
+        assert!(done.records.iter().any(|record| record.attempts == 2));
+    }
 }
