@@ -102,6 +102,13 @@ impl ColumnRules {
     /// # Errors
     /// A message if it is not clear.
     pub(super) fn find_url(&self, names: &[String]) -> Result<usize, ListFlaw> {
+        if let [only] = names
+            && self.rate(only) == UrlRating::Similar
+            && only.contains(['|', ';', ',', '\t'])
+        {
+            // A table with another separator, whose rows would be taken for URLs as a whole.
+            return Err(self.missing("column", names));
+        }
         let rate = |name: &String| self.rate(name);
         let best = names.iter().map(rate).max().unwrap_or(UrlRating::None);
         let mut found = (0..).zip(names).filter(|(_, name)| rate(name) == best);

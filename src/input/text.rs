@@ -117,7 +117,7 @@ fn entry(
         let reason = ListFlaw::with_hint("looks like JSON", Hint::ReadAsJson);
         return bad(place, display_line(bytes), reason);
     }
-    if has_gap(url.as_bytes())
+    if (has_gap(url.as_bytes()) || !url.is_ascii())
         && let Some(reason) = whitespace_reason(url, line.has_comments())
     {
         return bad(place, shown_among(url), reason);
@@ -158,18 +158,21 @@ fn without_comment(text: &[u8]) -> &[u8] {
 
 /// Describes whitespace or NULs within a line, with a hint at its likely format.
 fn whitespace_reason(text: &str, is_line: bool) -> Option<ListFlaw> {
-    let byte = text
-        .bytes()
-        .find(|byte| *byte == 0 || byte.is_ascii_whitespace())?;
-    Some(match byte {
-        0 => {
+    let found = text.chars().find(|c| *c == '\0' || c.is_whitespace())?;
+    Some(match found {
+        '\0' => {
             "line contains NUL bytes, like UTF-16 without a byte order mark; convert the list: iconv -f UTF-16LE -t UTF-8 FILE".into()
         }
-        b'\n' | b'\r' => ListFlaw::with_hint("URL contains a line break", Hint::EndWithNul),
-        b'\t' if is_line => ListFlaw::with_hint("line contains a tab", Hint::ReadAsTable),
-        b'\t' => "URL contains a tab".into(),
-        _ if is_line => ListFlaw::with_hint("line contains a space", Hint::EncodeSpace),
-        _ => "URL contains a space; write it as %20".into(),
+        '\n' | '\r' => ListFlaw::with_hint("URL contains a line break", Hint::EndWithNul),
+        '\t' if is_line => ListFlaw::with_hint("line contains a tab", Hint::ReadAsTable),
+        '\t' => "URL contains a tab".into(),
+        ' ' | '\x0c' if is_line => ListFlaw::with_hint("line contains a space", Hint::EncodeSpace),
+        ' ' | '\x0c' => "URL contains a space; write it as %20".into(),
+        // It would be sent percent-encoded, with all that stands behind it.
+        other => {
+            let code = u32::from(other);
+            format!("line contains U+{code:04X}, a blank; percent-encode it in a URL").into()
+        }
     })
 }
 
@@ -426,15 +429,16 @@ mod tests {
             has_fields: true,
             ..ListRules::default()
         };
-        let blank = "http://a/\u{a0}";
-        let found = whole::read(InputFormat::Text, blank.as_bytes(), rules.clone()).unwrap();
+        let text = "http://a/\u{e4}";
+        let found = whole::read(InputFormat::Text, text.as_bytes(), rules.clone()).unwrap();
         let [ListEntry::Job(job)] = &found[..] else {
             panic!("{found:?}");
         };
         let kept = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
         assert_eq!(whole::job(InputFormat::JsonLines, kept).url, job.url);
         let long = format!("http://a/{}", "x".repeat(MAX_LINE_BYTES));
-        for line in [b"http://a/\xff".as_slice(), long.as_bytes()] {
+        let blank = "http://a/\u{a0}".as_bytes();
+        for line in [b"http://a/\xff", long.as_bytes(), blank] {
             let (shown, reason, kept) = whole::bad(InputFormat::Text, line, rules.clone());
             let again = whole::bad(InputFormat::JsonLines, kept.as_bytes(), rules.clone());
             assert_eq!(again, (shown, reason, kept));

@@ -896,3 +896,43 @@ fn a_column_that_is_almost_a_known_one_is_a_warning() {
     assert_eq!(done.stderr.matches("warning").count(), 1, "{}", done.stderr);
     assert_eq!(run().arg("-q").expect_exit(0).stderr, "");
 }
+
+#[test]
+fn blanks_of_any_script_part_a_url_from_what_is_not_one() {
+    let server = Server::http(|_| response("200 OK", &[], b""));
+    for blank in [
+        "\u{a0}", "\u{3000}", "\u{2028}", "\u{85}", "\u{b}", "\u{2003}",
+    ] {
+        let (one, two) = (server.url("/1"), server.url("/2"));
+        let list = format!("{one}{blank}{two}\n{one}{blank}a caption\n{one}{blank}#c\n{two}\n");
+        let done = Run::new().stdin(list).expect_exit(1);
+        let ok: Vec<_> = done.records.iter().map(|record| record.ok).collect();
+        assert_eq!(ok, [false, false, false, true], "{blank:?}");
+    }
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|request| path(request) == "/2")
+    );
+}
+
+#[test]
+fn a_table_with_another_separator_has_no_column_with_urls() {
+    let server = Server::http(|_| response("200 OK", &[], b""));
+    let url = server.url("/?id=5");
+    for (format, separator) in [("csv", "|"), ("tsv", ","), ("tsv", ";"), ("tsv", "|")] {
+        for (header, row) in [
+            (
+                format!("url{separator}caption"),
+                format!("{url}{separator}hello"),
+            ),
+            (format!("id{separator}link"), format!("5{separator}{url}")),
+        ] {
+            let run = Run::new().args(["--input-format", format]);
+            let done = run.stdin(format!("{header}\n{row}\n")).expect_exit(2);
+            assert!(done.stderr.contains("no column url"), "{}", done.stderr);
+        }
+    }
+    assert!(server.requests().is_empty());
+}
