@@ -19,6 +19,8 @@ pub(super) fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) 
             let with_body = own_body || (options.with_body && !is_bodiless(own));
             (own.clone(), with_body)
         }
+        // As after a redirect, the run's body is not for another origin.
+        None if options.with_body && job.is_foreign() => (Method::GET, false),
         None if own_body && is_bodiless(&options.method) => (Method::POST, true),
         None => (options.method.clone(), own_body || options.with_body),
     }

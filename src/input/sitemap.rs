@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
+use url::Url;
+
 use super::flaw::ListFlaw;
 use super::line_builder::{invalid, job, url_as_json};
 use super::lines::LineEnd;
@@ -15,7 +17,7 @@ use super::text::TextList;
 use super::url::{UrlParser, display_line};
 use crate::model::{
     Cause, ColumnsBuilder, FetchError, InputPosition, Job, LineOptions, ListEntry, PartForm,
-    PendingSitemap, SettledJob, SitemapReply,
+    PendingSitemap, SettledJob, SitemapReply, is_same_origin,
 };
 
 /// Sitemaps of an index that are fetched ahead of the one being read.
@@ -37,6 +39,8 @@ pub(super) struct SitemapList {
     parser: UrlParser,
     /// The URL to fetch before anything can be read, and its number among the arguments.
     argument: Option<(String, u64)>,
+    /// The URL of the sitemap, or index, that was fetched first.
+    site: Option<Url>,
     /// The sitemap itself, possibly an index.
     top: Option<OpenSitemap>,
     /// A sitemap of the index.
@@ -67,6 +71,7 @@ impl SitemapList {
             parser: rules.parser(),
             rules,
             argument: Some((url, argument)),
+            site: None,
             top: None,
             child: None,
             pending: VecDeque::new(),
@@ -79,9 +84,13 @@ impl SitemapList {
         match self.parser.parse(url) {
             Ok((url, credentials)) => {
                 let (reply, pending) = SitemapReply::new();
+                if !is_child {
+                    self.site = Some(url.clone());
+                }
                 self.pending
                     .push_back(RequestedSitemap { pending, is_child });
                 let own = LineOptions {
+                    is_foreign: is_child && self.is_foreign(&url),
                     sitemap: Some(reply),
                     ..LineOptions::default()
                 };
@@ -103,6 +112,12 @@ impl SitemapList {
             false => url.as_bytes().into(),
         };
         invalid(position, display_line(url.as_bytes()), raw, flaw)
+    }
+
+    /// Whether a URL has another origin than the sitemap that the user named.
+    fn is_foreign(&self, url: &Url) -> bool {
+        let site = self.site.as_ref();
+        site.is_some_and(|site| !is_same_origin(site, url))
     }
 
     /// Keeps an entry as an element of a sitemap, if it is to be kept.
@@ -133,9 +148,11 @@ impl SitemapList {
                 }
                 // Never too long: the date is short.
                 let columns = columns.build().ok().flatten();
-                let own = columns.map(|columns| {
+                let is_foreign = self.is_foreign(&parsed.0);
+                let own = (is_foreign || columns.is_some()).then(|| {
                     Box::new(LineOptions {
-                        columns: Some(columns),
+                        columns,
+                        is_foreign,
                         ..LineOptions::default()
                     })
                 });
@@ -195,9 +212,14 @@ impl InputList for SitemapList {
         };
         let error = match sitemap.step(origin) {
             Ok(DocumentStep::Nothing) => return Ok(ListStep::Nothing),
-            Ok(DocumentStep::Line(entry)) => {
+            Ok(DocumentStep::Line(mut entry)) => {
                 let line = sitemap.line().to_owned();
                 self.source = line;
+                if let ListEntry::Job(job) = &mut entry
+                    && self.is_foreign(&job.url)
+                {
+                    job.options.get_or_insert_default().is_foreign = true;
+                }
                 return Ok(ListStep::Found(entry));
             }
             Ok(DocumentStep::Page(entry, position)) => {

@@ -418,11 +418,12 @@ impl Attempt {
     }
 
     /// Whether the user's own headers, and credentials of the run, may be sent. They are meant for
-    /// the origin of the job's own URL, so a mirror elsewhere does not get them.
+    /// the origin of the job's own URL, so a mirror elsewhere does not get them, nor an origin that a
+    /// sitemap names.
     #[must_use]
     pub(crate) fn may_send_credentials(&self) -> bool {
         let is_elsewhere = |mirror: &Mirror| !is_same_origin(&self.job.url, &mirror.url);
-        self.is_at_origin() && !self.mirror().is_some_and(is_elsewhere)
+        self.is_at_origin() && !self.job.is_foreign() && !self.mirror().is_some_and(is_elsewhere)
     }
 
     /// Returns the userinfo for the request: that of the mirror that is tried, else that of the

@@ -68,6 +68,14 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// Whether a server chose the origin of its URL.
+    #[must_use]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.options
+            .as_ref()
+            .is_some_and(|own_options| own_options.is_foreign)
+    }
+
     /// Returns the bytes held in strings and buffers whose length the line determines.
     #[must_use]
     pub(crate) fn weight(&self) -> usize {
@@ -104,6 +112,9 @@ pub(crate) struct LineOptions {
     pub columns: Option<Columns>,
     /// The reader that fetches this URL as a sitemap, to read the list from it.
     pub sitemap: Option<SitemapReply>,
+    /// Whether a fetched sitemap named the URL of another origin. What the user set for requests is
+    /// not meant for it.
+    pub is_foreign: bool,
     /// Where the body goes if this is no line, but the robots.txt of an origin.
     pub robots: Option<RobotsBody>,
 }

@@ -1,11 +1,13 @@
 //! Lists that are sitemaps or feeds, and sitemaps that are fetched to be read.
 
 use std::fs;
+use std::sync::{Arc, OnceLock};
 
 use fetchall::{ErrorKind, Record};
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use crate::support;
 use crate::support::mock::{Without, get, go, page, redirect, status};
 use crate::support::{Done, Out, Run, Server, response};
 
@@ -359,4 +361,54 @@ async fn what_the_run_wants_of_bodies_is_not_wanted_of_a_sitemap() {
         "-HIf-None-Match: \"a\"",
     ]);
     assert_eq!(go(run, 0).record().url, image);
+}
+
+/// Its server chooses the URLs, and could collect what is meant for others.
+#[test]
+fn what_is_meant_for_the_site_does_not_go_where_its_sitemap_points() {
+    let elsewhere = Server::http(|_| response("200 OK", &[], b"ok"));
+    let (page, foreign) = (Arc::new(OnceLock::new()), elsewhere.url("/page"));
+    let own = Arc::clone(&page);
+    let site = Server::http(move |request| {
+        let urlset = |urls: &[&String]| {
+            let urls: String = urls
+                .iter()
+                .map(|url| format!("<url><loc>{url}</loc></url>"))
+                .collect();
+            format!("<urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">{urls}</urlset>")
+        };
+        match support::path(request) {
+            "/map.xml" => response(
+                "200 OK",
+                &[],
+                urlset(&[&foreign, own.get().unwrap()]).as_bytes(),
+            ),
+            "/map.txt" => response(
+                "200 OK",
+                &[],
+                format!("{foreign}\n{}\n", own.get().unwrap()).as_bytes(),
+            ),
+            _ => response("200 OK", &[], b"ok"),
+        }
+    });
+    page.set(site.url("/page")).unwrap();
+    for map in ["/map.xml", "/map.txt"] {
+        let run = Run::new().args(["--input-format=sitemap", "-u", "me:pw", "-b", "sid=1"]);
+        let done = run
+            .args(["-H", "X-Key: k3y", &site.url(map)])
+            .expect_exit(0);
+        assert_eq!(done.records.len(), 2);
+        for (server, is_own) in [(&site, true), (&elsewhere, false)] {
+            let requests = server.requests();
+            let last = requests.last().unwrap();
+            assert_eq!(support::path(last), "/page");
+            for name in ["authorization", "cookie", "x-key"] {
+                assert_eq!(
+                    support::header(last, name).is_some(),
+                    is_own,
+                    "{map} {name}"
+                );
+            }
+        }
+    }
 }
