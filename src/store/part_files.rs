@@ -228,7 +228,12 @@ fn find_unfinished(unfinished: &Path) -> Result<bool, PartsError> {
 }
 
 fn lock(unfinished: &Path) -> Result<File, PartsError> {
-    let lock = File::create(unfinished.join(LOCK))?;
+    let mut options = File::options();
+    options.write(true).create(true);
+    // Someone else may have put a link there.
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
+    let lock = options.open(unfinished.join(LOCK))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(PartsError::InUse),

@@ -419,3 +419,21 @@ fn a_shard_that_was_killed_and_run_again_gives_the_same_records() {
     let again = killed.fetch_all();
     assert_eq!(strip(&again, &merged(&again)), strip(&whole, &whole_all));
 }
+
+#[test]
+fn what_others_wrote_into_a_journal_is_shown_harmlessly() {
+    let site = site();
+    let shards = Shards::new(&lines(&site)).fetch_all();
+    let journals: Vec<_> = (0..SHARDS).map(|index| shards.journal(index)).collect();
+    let text = std::fs::read_to_string(&journals[0]).unwrap();
+    let odd = text.replacen(
+        "\"url\":\"",
+        "\"note\u{9b}31m\u{202e}\":\"\u{9b}2J\",\"url\":\"",
+        1,
+    );
+    assert_ne!(text, odd);
+    std::fs::write(&journals[0], odd).unwrap();
+    let done = shards.merge(journals).expect_exit(1);
+    assert!(done.stdout.contains("\\u009b2J"), "{}", done.stdout);
+    assert!(!done.stdout.contains(['\u{9b}', '\u{202e}']));
+}

@@ -116,7 +116,9 @@ impl CdxjBuilder {
     /// If it cannot be written.
     pub(crate) fn write(mut self, path: &Path) -> io::Result<()> {
         let part = add_extension(path, "part");
-        let mut out = BufWriter::new(File::create(&part)?);
+        // That of an earlier run, or a link that someone else put there.
+        let _ = fs::remove_file(&part);
+        let mut out = BufWriter::new(File::create_new(&part)?);
         if self.runs.is_empty() {
             self.lines.sort_unstable();
             for line in &self.lines {
