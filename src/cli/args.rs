@@ -53,8 +53,8 @@ pub(crate) struct Cli {
     /// sitemap: a sitemap, a sitemap index (its sitemaps are fetched and read), or a feed. URLs among
     /// the inputs are then those of sitemaps.
     ///
-    /// sha256sums: a manifest of md5sum, sha1sum, sha256sum or sha512sum, told by the length of the
-    /// hashes. The files are below --base-url, which is required.
+    /// sha256sums: a manifest of md5sum, sha1sum, sha256sum or sha512sum, recognized by the length
+    /// of the hashes. The files are below --base-url, which is required.
     #[arg(
         long,
         value_name = "FORMAT",
@@ -194,7 +194,7 @@ pub(crate) struct Cli {
     /// and a HEAD that the server does not support, are still sent again.
     #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = value_parsers::parse_integer::<u32>, help_heading = "Retry")]
     pub retries: u32,
-    /// Initial backoff limit.
+    /// Upper bound of the first backoff.
     ///
     /// Doubles with each retry; the actual wait is random below it (full jitter).
     #[arg(long, value_name = "DUR", default_value = "500ms", value_parser = value_parsers::duration, help_heading = "Retry")]

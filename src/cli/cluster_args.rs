@@ -46,8 +46,9 @@ pub(crate) struct ClusterArgs {
     pub shard_by: ShardByArg,
     /// Write the list as N lists, one for each shard.
     ///
-    /// Nothing is fetched. --into has a file for each: part-00000.txt and so on, in the format and the
-    /// compression of the list, and split.json with their sizes and the largest hosts.
+    /// Nothing is fetched. The DIR of --into gets one file per shard: part-00000.txt and so on, in
+    /// the format and the compression of the list, and split.json with their sizes and the largest
+    /// hosts.
     #[arg(
         long,
         value_name = "N",
@@ -69,8 +70,9 @@ pub(crate) struct ClusterArgs {
     pub into: Option<PathBuf>,
     /// Put the journals of shards together.
     ///
-    /// INPUT are the journals of all shards. Prints the newest record of each line, and says, with exit
-    /// code 1, if a shard or a line is missing or is there twice. The summary is that of the whole list.
+    /// INPUT names the journals of all shards. Prints the newest record of each line, and says,
+    /// with exit code 1, if a shard or a line is missing or is there twice. The summary is that of
+    /// the whole list.
     #[arg(
         long,
         conflicts_with_all = ["shard", "split", "saving", "journal", "csv", "format", "verify", "dry_run", "demo", "failed", "report", "timeline", "cookie_jar"],

@@ -57,7 +57,7 @@ first."), requires = "pack", help_heading = "Saving")]
 FILE.cdxj is sorted and has a line for each response, as pywb reads it. A pack without ", number!(), " gets it at \
 the end of the run."), requires = "pack", help_heading = "Saving")]
     pub cdxj: bool,
-    /// Column that a tar has as KEY.txt beside each body.
+    /// Column to store as KEY.txt beside each body (tar).
     ///
     /// For --pack x.tar and a table or JSON Lines. The column is kept as with --keep-columns. A line
     /// without a value has no KEY.txt.
@@ -104,8 +104,8 @@ the end of the run."), requires = "pack", help_heading = "Saving")]
     /// Fetch large bodies in segments: auto, or at most N.
     ///
     /// Several requests bring parts of one body at the same time, if slots are free that no other URL
-    /// could use, the server takes ranges, and the body comes faster so. auto is up to 16. A host that
-    /// has answered 429 or 503 gets one request for each URL.
+    /// could use, the server takes ranges, and that makes the body come faster. auto is up to 16.
+    /// A host that has answered 429 or 503 gets one request for each URL.
     #[arg(
         long,
         value_name = "N",

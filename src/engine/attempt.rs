@@ -251,8 +251,8 @@ fn fail_body<T, S: BodyStore>(
     }
 }
 
-/// Whether the next request is to bring what is missing, since the server sends less than it was asked
-/// for.
+/// Returns how a body in one piece ended: `Gap` if the server sent less than it was asked for, so
+/// that the next request is to bring the rest.
 fn segments_end(size: u64, rest: Option<PartialContent>) -> SegmentsEnd {
     match rest {
         Some(rest) if size < rest.total && rest.length >= MIN_PIECE_BYTES => SegmentsEnd::Gap,
@@ -371,7 +371,7 @@ fn classify_head<'a, T, S>(
             Err(RangeMismatch) => return Ok(AttemptOutcome::Continue(NextRequest::FromFirstByte)),
         }
     }
-    if redirect::is_redirect(head.status) {
+    if redirect::is_redirect(head) {
         return redirect::follow(attempt, head, options)
             .map(|to| AttemptOutcome::Continue(NextRequest::Redirect(to)))
             .map_err(|problem| FetchError::Redirect { problem });

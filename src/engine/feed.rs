@@ -352,6 +352,13 @@ fn is_as_expected(past: &Record, job: &Job, options: &EngineOptions) -> bool {
 /// than 100.
 const MAX_KNOWN_BYTES: usize = 300;
 
+/// Whether a server sent an entity tag that names one version (RFC 9110 §8.8.3). With `*`, any body
+/// would be the same one.
+fn is_entity_tag(text: &str) -> bool {
+    let tag = text.strip_prefix("W/").unwrap_or(text);
+    !tag.is_empty() && tag != "*"
+}
+
 /// Returns what a conditional request needs, and the fields that a 304 may omit, within
 /// [`MAX_KNOWN_BYTES`].
 fn revalidation_of(past: Record) -> Option<Box<Revalidation>> {
@@ -364,7 +371,10 @@ fn revalidation_of(past: Record) -> Option<Box<Revalidation>> {
     };
     let mut value = |text| HeaderValue::from_str(&short(text)?).ok();
     let (etag, last_modified) = match past.mirror {
-        None => (value(past.etag), value(past.last_modified)),
+        None => (
+            value(past.etag.filter(|etag| is_entity_tag(etag))),
+            value(past.last_modified),
+        ),
         // Validators are not unique across servers (RFC 9110 §8.8.1).
         Some(_) => (None, None),
     };

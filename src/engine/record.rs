@@ -102,6 +102,7 @@ pub(super) fn failed_unsent<T, S>(
     let traces = attempt.take_traces();
     let packed_to = attempt.history().packed_to;
     let mut record = Record {
+        status: error.status().as_ref().map(StatusCode::as_u16),
         error: Some(error_of(&attempt, &error, options)),
         attempts: attempt.number,
         resends: attempt.history().total_resends,

@@ -33,9 +33,13 @@ pub(crate) struct Redirect {
     jar_cookies: Option<Box<[u8]>>,
 }
 
-/// Whether a status is a redirect to follow.
-pub(super) fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+/// Whether a response is a redirect to follow. A 300 is one if the server names its choice (RFC 9110
+/// §15.4.1).
+pub(super) fn is_redirect(head: &ResponseHead) -> bool {
+    match head.status.as_u16() {
+        300 => head.headers.contains_key(header::LOCATION),
+        status => matches!(status, 301 | 302 | 303 | 307 | 308),
+    }
 }
 
 /// Returns the next hop that a redirect response leads to.

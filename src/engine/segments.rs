@@ -42,21 +42,21 @@ pub(super) struct SegmentBudget {
 pub(super) struct PlannedBody {
     version: BodyVersion,
     plan: SegmentPlan,
-    /// Where the first gap ends in what is there of it.
+    /// End of the first gap in the bytes that were kept, if there is one.
     gap_end: Option<u64>,
 }
 
-/// How a body in segments ended.
+/// How a body ended, whether it came in segments or in one piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SegmentsEnd {
-    /// All bytes are there.
+    /// No further request is needed. That a body in one piece is complete is checked afterwards.
     Whole,
-    /// Some are missing, and nothing has failed: the next request of the job asks for them.
+    /// Bytes are missing, and nothing has failed: the next request of the job asks for them.
     Gap,
 }
 
 /// Returns the plan of a body that may come in segments, or already has; `None`: it has to come in
-/// one piece. `length`: what the response brings of it.
+/// one piece. `length`: the bytes that this response brings.
 pub(super) fn plan<T, S>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
@@ -70,7 +70,7 @@ pub(super) fn plan<T, S>(
     let is_part = head.status == StatusCode::PARTIAL_CONTENT;
     let part = attempt.resumable_part().filter(|_| is_part);
     let is_split = part.is_some_and(|part| !part.beyond.is_empty());
-    // What an earlier request left is in gaps, however short each is.
+    // A body that is already split goes on in segments, however short its gaps.
     let may_split = budget.slots.is_some()
         && (is_split || length / 2 >= rules.min_segment)
         && (is_part || accepts_ranges(head))

@@ -10,7 +10,7 @@ use super::{FuzzCampaign, FuzzInput, FuzzVerdict};
 /// The option of the processes that a merge starts one after the other.
 const MERGE_STEP: &str = "-merge_control_file=";
 
-/// Returns the command that libFuzzer starts this process again with, in front of its own options.
+/// Returns the command with which libFuzzer restarts this process; its own options are appended.
 fn again() -> String {
     let program = std::env::current_exe().unwrap();
     let thread = std::thread::current();
@@ -34,7 +34,7 @@ pub(super) fn run(
     let (found, seeds) = (dir.join("found"), dir.join("seeds"));
     let own = std::env::var("FETCHALL_FUZZ_ARGS").unwrap_or_default();
     if !own.contains(MERGE_STEP) {
-        // Those of a corpus that has changed since.
+        // Remove the seeds of an older corpus.
         let _ = fs::remove_dir_all(&seeds);
     }
     for dir in [&found, &seeds] {
@@ -58,7 +58,7 @@ pub(super) fn run(
         format!("-artifact_prefix={}/", shown(&dir)),
     ];
     if own.contains(MERGE_STEP) {
-        // They repeat all others.
+        // A merge step is given all other options by its parent.
         arguments.clear();
     }
     arguments.extend(own.split_whitespace().map(str::to_owned));

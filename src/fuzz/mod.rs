@@ -2,8 +2,10 @@
 //! is defined in the module that it tests. Depends on no other module.
 //!
 //! `cargo test` runs some thousands of inputs. `FETCHALL_FUZZ=10000000 cargo test --release --lib
-//! fuzz -- --nocapture --test-threads=1` runs that many per target and prints a tally of the
-//! outcomes. `fuzz/run` runs the same targets under libFuzzer. `FETCHALL_FUZZ_SEED` changes the seed, `FETCHALL_FUZZ_ONLY=NUMBER` runs a single input.
+//! fuzz:: -- --nocapture` runs that many per target (fewer where inputs are slow) and prints a
+//! tally of the outcomes; `--test-threads=1` keeps the tallies apart. `FETCHALL_FUZZ_SEED` changes
+//! the seed, `FETCHALL_FUZZ_ONLY=NUMBER` runs a single input. `fuzz/run` runs the same targets
+//! under libFuzzer.
 
 #[cfg(coverage_guided)]
 mod guided;

@@ -22,6 +22,8 @@ pub enum EndReason {
     Disk,
     /// The reader of the results closed the pipe (`| head -1`).
     ResultsClosed,
+    /// The results could not be written, or not be read any more.
+    Output,
     /// A finished pack could not be delivered.
     Delivery,
 }
@@ -35,7 +37,7 @@ impl EndReason {
             Self::StopAfter(_) => "stop_after",
             Self::MaxFailures(_) => "max_failures",
             Self::Disk => "disk",
-            Self::ResultsClosed => "output",
+            Self::ResultsClosed | Self::Output => "output",
             Self::Delivery => "delivery",
         }
     }
@@ -47,6 +49,7 @@ impl fmt::Display for EndReason {
             Self::Shutdown => f.write_str("interrupted"),
             Self::Disk => f.write_str("saving failed"),
             Self::ResultsClosed => f.write_str("stdout closed"),
+            Self::Output => f.write_str("results could not be written"),
             Self::Delivery => f.write_str("a pack could not be delivered"),
             Self::StopAfter(time) => {
                 write!(f, "time limit {} reached", format_duration(*time))

@@ -293,8 +293,12 @@ impl RunningPump {
             () = timeout => self.reported.broken("the output is not being read"),
         };
         complete(&mut end.summary, end.error.as_ref());
-        if end.is_journal_broken && end.summary.left > 0 {
-            end.summary.ended_by.get_or_insert(EndReason::Disk);
+        if end.error.is_some() && end.summary.left > 0 {
+            let broken = match end.is_journal_broken {
+                true => EndReason::Disk,
+                false => EndReason::Output,
+            };
+            end.summary.ended_by.get_or_insert(broken);
         }
         let summary = end.summary.clone();
         // On a blocking thread, since a reporter may wait for the reader of a pipe.

@@ -59,7 +59,8 @@ impl RobotsOptions {
 /// What is known of an origin when an attempt asks for a turn.
 #[derive(Debug)]
 pub(super) enum Permission {
-    /// It may run; with what holds for its host. Without, robots.txt does not concern it.
+    /// It may run. `None`: no rules apply, because it is a robots.txt itself or the run has no
+    /// `--robots`.
     Granted(Option<HostRules>),
     /// The rules have to be read first.
     Unknown,
@@ -99,7 +100,7 @@ pub(super) enum SiteRules {
 }
 
 impl SiteRules {
-    /// Reads the result of a fetched robots.txt, which may have been looked for elsewhere in the end.
+    /// Reads the result of a robots.txt that was fetched, possibly after redirects.
     pub(super) fn read(
         body: &RobotsBody,
         outcome: &Outcome,
@@ -115,7 +116,7 @@ impl SiteRules {
             Outcome::Fetched(_) | Outcome::Skipped => return Self::parse(body, agent),
         };
         match error {
-            // What takes the body has enough.
+            // The first 500 KiB were read; they count.
             FetchError::TooLarge { .. } => Self::parse(body, agent),
             FetchError::Status { status, .. } if is_unavailable(status.as_u16()) => Self::Open,
             // Redirects that lead nowhere are the answer of a site without the file (§2.3.1.2).

@@ -14,7 +14,7 @@ use crate::model::ByteRanges;
 
 /// Requests that failed after which no more are made.
 const MAX_FAILED_SEGMENTS: u32 = 3;
-/// Slow requests that are replaced, per body.
+/// Maximum verdicts of slowness per body; after these, no request is judged slow.
 const MAX_REPLACED_SEGMENTS: u32 = 16;
 
 /// When and how far a body is split.
@@ -30,9 +30,10 @@ pub struct SegmentRules {
     pub min_segment: u64,
     /// More requests must raise the rate within this time.
     pub trial_time: Duration,
-    /// By this share, or half the share of requests that were added, if that is less.
+    /// Minimum gain in rate that a round must bring: this share, or half the share of requests
+    /// added, if less.
     pub min_gain: f64,
-    /// The time over which the rate of the body is measured at least.
+    /// Minimum time over which the rate is measured.
     pub rate_window: Duration,
     /// A request slower than this share of the median of the others is replaced.
     pub slow_share: f64,
@@ -130,9 +131,9 @@ struct SegmentRound {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SegmentNeed {
     Nothing,
-    /// As many requests in place of others that ended.
+    /// This many requests in place of others that ended.
     Refill(usize),
-    /// As many requests more than ever.
+    /// This many requests more than have been proven to help.
     Growth(usize),
     /// One in place of the first, which is slow.
     Relief,
@@ -263,7 +264,7 @@ impl SegmentPlan {
         segment.is_some_and(|segment| segment.state == SegmentState::Running)
     }
 
-    /// Whether a request was replaced because it was slow.
+    /// Whether a request is slow and is to be replaced, or was.
     #[must_use]
     pub(crate) fn is_slow(&self, id: usize) -> bool {
         match id {
@@ -333,8 +334,8 @@ impl SegmentPlan {
         }
     }
 
-    /// Gives the bytes that a request did not bring back to the one that ends where it began, and whose
-    /// response has them, too. What it did bring comes again, so that must not be much.
+    /// Reassigns the bytes that a request did not deliver to the request that ends where it began,
+    /// if its response covers them. What was delivered comes again, so that must not be much.
     fn give_back(&mut self, id: usize) {
         let Some(segment) = self.segments.get(id) else {
             return;
@@ -351,8 +352,8 @@ impl SegmentPlan {
         }
     }
 
-    /// After the last failure that is put up with, the first request goes on as far as something is
-    /// missing, unless much would come again.
+    /// After the last failure that is put up with, the first request goes on to the end of the
+    /// first gap, unless that would download more than `min_left` twice.
     fn extend_first(&mut self) {
         let Some((begin, end)) = self.gaps().first().copied() else {
             return;
@@ -366,6 +367,7 @@ impl SegmentPlan {
     }
 
     /// Records that a request failed. What it did not bring is a gap, unless another is to bring it.
+    /// Does nothing if it has brought everything, or was dropped.
     pub(crate) fn fail(&mut self, id: usize) {
         let segment = self.segments.get_mut(id);
         if let Some(segment) = segment.filter(|segment| segment.is_live()) {
@@ -392,8 +394,8 @@ impl SegmentPlan {
         }
     }
 
-    /// Takes in the time: judges the requests that were added last, and finds the slow ones. Afterwards
-    /// some may be [dropped](Self::is_dropped).
+    /// Advances the plan to `now`: judges the requests that were added last, and finds the slow
+    /// ones. Afterwards some may be [dropped](Self::is_dropped).
     pub(crate) fn update(&mut self, now: Instant) {
         self.samples.push_back((now, self.received));
         let is_old =

@@ -89,6 +89,8 @@ async fn a_host_that_refuses_for_ever_is_given_up_with_a_record_for_every_url() 
     let run = Run::new().args(["--max-wait=1s"]);
     let done = go(run.urls(many_of(&server, 200)), 1);
     assert_eq!(done.records.len(), 200);
+    let mut statuses = done.records.iter().map(|record| record.status);
+    assert!(statuses.all(|status| status == Some(429)));
     let sent = asked(&server).await.len();
     assert!(sent < 50, "{sent}");
     let given_up = done

@@ -383,3 +383,19 @@ async fn a_redirect_to_a_url_with_a_password_inside_is_followed_and_does_not_sho
     assert_eq!(ends, [masked.clone(), masked]);
     assert!(done.records[1].ok);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_choice_of_the_server_is_followed() {
+    let server = MockServer::start().await;
+    let choice = ResponseTemplate::new(300).insert_header("location", "/chosen");
+    get("/many").respond_with(choice).mount(&server).await;
+    let open = ResponseTemplate::new(300);
+    get("/open").respond_with(open).mount(&server).await;
+    let page = ResponseTemplate::new(200);
+    get("/chosen").respond_with(page).mount(&server).await;
+    let url = |path| format!("{}{path}", server.uri());
+    let done = go(Run::new().arg(url("/many")), 0);
+    assert_eq!(done.record().final_url, Some(url("/chosen")));
+    let done = go(Run::new().arg(url("/open")), 1);
+    assert_eq!(done.failure(), (ErrorKind::Status, 1));
+}

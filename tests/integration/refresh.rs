@@ -244,3 +244,17 @@ fn a_refresh_that_is_killed_leaves_no_record_of_other_bytes() {
         }
     }
 }
+
+/// With `*`, any body would be the same one.
+#[test]
+fn a_tag_that_names_no_version_is_not_sent_back() {
+    for tag in ["ETag: *", "ETag:"] {
+        let server = Server::http(move |_| response("200 OK", &[tag], b"page"));
+        let out = Out::new();
+        let url = server.url("/page");
+        out.run().arg(&url).expect_exit(0);
+        out.run().args(["--refresh", &url]).expect_exit(0);
+        let last = server.requests().pop().unwrap();
+        assert_eq!(header(&last, "if-none-match"), None, "{tag}");
+    }
+}

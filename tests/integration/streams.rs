@@ -245,7 +245,9 @@ fn results_that_go_nowhere_from_the_start_are_no_reason_to_stay_silent() {
             assert!(ended.has_report);
             let count = |name: &str| ended.summary[name].as_u64().unwrap();
             assert_eq!((count("fetched"), count("left")), (0, 200));
-            let about_results = ended.stderr.lines().filter(|line| line.contains("results"));
+            assert_eq!(ended.summary["end_reason"], "output");
+            let is_about = |line: &&str| line.contains("cannot write results");
+            let about_results = ended.stderr.lines().filter(is_about);
             let text = about_results.collect::<Vec<_>>().join("\n");
             insta::assert_snapshot!("results_that_cannot_be_written", same_everywhere(&text));
         }

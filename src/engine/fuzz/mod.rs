@@ -166,7 +166,7 @@ fn look<F>(
                 "to {to}"
             );
             hold!(
-                matches!(status, Some(301 | 302 | 303 | 307 | 308)),
+                matches!(status, Some(300 | 301 | 302 | 303 | 307 | 308)),
                 "to {to} with {status:?}"
             );
             Ok("redirected")

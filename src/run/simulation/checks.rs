@@ -92,7 +92,7 @@ pub(super) struct SeenRun<'a> {
     pub site: &'a SimSite,
     pub is_last: bool,
     pub end: &'a SimEnd,
-    /// The number of the line of each record, and the record.
+    /// The records that the run reported.
     pub records: &'a [Record],
     /// What the run added to the journal.
     pub journaled: &'a [Record],

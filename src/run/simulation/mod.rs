@@ -1,7 +1,7 @@
 //! Whole runs in simulation: a seed makes a list, options, servers, a disk and the moments at which
 //! runs end. The run itself is the library's own, over a scripted transport and a store in memory, on
 //! one thread and a clock that only jumps ahead, so that a seed gives the same run to the byte. After
-//! each run is checked what has to hold, and the same command runs again until everything is done.
+//! each run, the invariants are checked, and the same command runs again until everything is done.
 //!
 //! `FETCHALL_SEEDS=1000000 cargo test --release --lib run::simulation` runs that many seeds, from
 //! `FETCHALL_FIRST_SEED` on. A seed that fails is made smaller, and printed as the command that repeats it.
