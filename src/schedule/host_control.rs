@@ -290,6 +290,8 @@ impl HostControl {
                 self.has_throttled = true;
                 let probing = &rules.probing;
                 if self.circuit.is_still_throttled(end.start.at, now, probing) {
+                    // Nothing new, except for how long: requests that were in flight may say more.
+                    self.hold = self.hold.max(end.feedback.hold);
                     return;
                 }
                 self.record_throttle(end, error, *surely_pace, changes);

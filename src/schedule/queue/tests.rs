@@ -981,6 +981,25 @@ fn throttled_requests_in_flight_do_not_revive_a_host_that_was_given_up() {
 }
 
 #[test]
+fn the_longest_hold_counts_also_when_the_host_was_given_up_for_a_shorter_one() {
+    let mut rules = rules(8, 100);
+    rules.max_wait = SECOND * 5;
+    let mut queue = FairQueue::new(rules, None);
+    let now = Instant::now();
+    for item in 0..2 {
+        queue.add("a", item, now);
+    }
+    let (first, _) = queue.run(now);
+    queue.connected(&first, now);
+    let (second, _) = queue.run(now);
+    queue.release(&first, &throttled(Some(now + SECOND * 10)), now);
+    queue.release(&second, &throttled(Some(now + SECOND * 40)), now);
+    let later = now + SECOND * 31;
+    queue.add("a", 3, later);
+    assert!(matches!(queue.next(0, later), Turn::WaitUntil(at) if at == now + SECOND * 40));
+}
+
+#[test]
 fn a_host_that_keeps_requesting_too_long_a_delay_is_given_up() {
     let mut queue = queue(1);
     let now = Instant::now();
