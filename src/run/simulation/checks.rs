@@ -8,7 +8,7 @@ use super::case::{SimLine, SimPlan};
 use super::site::{Page, PageBody, PageKind, SimSite};
 use super::world::{JobRequests, SimAnswer};
 use crate::config::Config;
-use crate::model::{ErrorKind, OutcomeName, Record, Summary};
+use crate::model::{ErrorKind, OutcomeName, Record, RecordError, Summary};
 use crate::schedule::RetryPolicy;
 use crate::store::file_path_for;
 
@@ -316,12 +316,13 @@ impl SeenRun<'_> {
         let has_max_time = self.config.engine.max_time.is_some();
         let may_end_early = is_host_matter || waited || has_max_time;
         if is_transient && last == SimAnswer::Transient && !may_end_early {
-            // A host that is given up takes its other URLs with it.
-            let is_given_up = record.attempts == 0
-                || record
-                    .error
-                    .as_ref()
-                    .is_some_and(|error| error.message.contains("; host"));
+            // A host that is given up takes its other URLs with it: for what it answered to others,
+            // since this URL was never throttled.
+            let is_of_host = |error: &RecordError| {
+                let message = &error.message;
+                message.contains("; host") || message.contains("; requested delay")
+            };
+            let is_given_up = record.attempts == 0 || record.error.as_ref().is_some_and(is_of_host);
             let is_spent = failures > *retries as usize;
             wrong.unless(is_spent || is_given_up, || {
                 format!("{failures} of {retries} retries: {own:?}, {record:?}")
