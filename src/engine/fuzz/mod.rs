@@ -143,7 +143,7 @@ fn look<F>(
             | AttemptOutcome::Continue(NextRequest::FromFirstByte),
         ) => {
             hold!(
-                is_part && matches!(status, Some(206 | 416)),
+                is_part && matches!(status, Some(200 | 204 | 205 | 206 | 416)),
                 "about a part with {status:?}"
             );
             Ok("about the part")
