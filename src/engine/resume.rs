@@ -44,20 +44,21 @@ pub(super) fn classify_response<'a>(
             }
         }
         // Another answer than the whole body: the rest under the wrong status, or nothing at all.
-        StatusCode::OK if is_rest_as_whole(part, head) => Err(RangeMismatch),
+        StatusCode::OK if is_rest_as_whole(part, url, head) => Err(RangeMismatch),
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => Err(RangeMismatch),
         _ => Ok(None),
     }
 }
 
-/// Whether a 200 has a part of the body, not all of it: it says so, or has the length of another body
-/// under the same strong validator.
-fn is_rest_as_whole(part: &PartialBody, head: &ResponseHead) -> bool {
+/// Whether a 200 has a part of the body, not all of it: it says so, or has another length under the
+/// same strong validator. That of another URL says nothing (RFC 9110 §8.8.1).
+fn is_rest_as_whole(part: &PartialBody, url: &Url, head: &ResponseHead) -> bool {
     if let Some(range) = content_range(head) {
         return range.bytes.is_some_and(|(first, _)| first > 0);
     }
     let length = head.content_length().filter(|_| coding::is_plain(head));
-    matches_version(&part.version, head)
+    part.version.url == *url
+        && matches_version(&part.version, head)
         && part
             .version
             .total
