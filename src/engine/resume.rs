@@ -408,6 +408,26 @@ mod tests {
     }
 
     #[test]
+    fn a_200_is_the_whole_unless_it_says_otherwise() {
+        const TAG: (&str, &str) = ("etag", "\"a\"");
+        let part = part("\"a\"", Some(1000));
+        for (headers, is_whole) in [
+            (&[TAG, ("content-length", "1000")][..], true),
+            (&[TAG, ("content-length", "500")], false),
+            (&[("etag", "\"b\""), ("content-length", "500")], true),
+            (&[("content-range", "bytes 500-999/1000")], false),
+            (&[("content-range", "bytes 0-999/1000")], true),
+        ] {
+            let answer = answer(&part, &head(200, headers));
+            assert_eq!(answer.is_ok(), is_whole, "{headers:?}");
+        }
+        let elsewhere = Url::parse("http://b.test/signed?2").unwrap();
+        let other = head(200, &[TAG, ("content-length", "500")]);
+        assert_eq!(classify_response(&part, &elsewhere, &other), Ok(None));
+        assert_eq!(answer(&part, &head(204, &[])), Err(RangeMismatch));
+    }
+
+    #[test]
     fn at_another_url_the_total_length_has_to_be_known_and_to_fit() {
         let elsewhere = Url::parse("http://b.test/signed?2").unwrap();
         let rest = head(
