@@ -36,7 +36,7 @@ fn long_validators_are_not_kept() {
         connection.send(head.as_bytes())
     });
     let dir = tempfile::tempdir().unwrap();
-    let urls = (0..600).map(|n| server.url(&format!("/{n}")));
+    let urls = (0..800).map(|n| server.url(&format!("/{n}")));
     let done = Run::new()
         .args(["--retries=1", "-o"])
         .arg(dir.path().to_str().unwrap())

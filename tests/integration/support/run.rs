@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::peak;
 
 /// Time after which a run is killed: far more than any takes, even on a busy machine.
-const RUN_TIMEOUT: Duration = Duration::from_secs(120);
+const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns the program, without any environment variables that would change its behaviour.
 pub fn binary() -> Command {
