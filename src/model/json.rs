@@ -1,7 +1,5 @@
 //! JSON that is safe to display in terminals and log viewers.
 
-use std::io::Write as _;
-
 use serde::Serialize;
 
 use super::text::is_control;
@@ -19,21 +17,25 @@ pub(crate) fn write_json(out: &mut Vec<u8>, value: &impl Serialize) -> serde_jso
     if written.is_ascii() && memchr::memchr(0x7f, written).is_none() {
         return Ok(());
     }
-    // The remaining control characters are inside strings, where an escape is valid.
     let written = out.split_off(start);
-    let text = String::from_utf8_lossy(&written);
-    let mut rest = &*text;
-    while let Some(at) = rest.find(is_control) {
+    escape_json(out, &String::from_utf8_lossy(&written));
+    Ok(())
+}
+
+/// Appends JSON with the [control characters](is_control) escaped that are not yet. They are inside
+/// strings, where an escape is valid, or white space between values.
+pub(crate) fn escape_json(out: &mut Vec<u8>, json: &str) {
+    let mut rest = json;
+    while let Some(at) = rest.find(|c| is_control(c) && !c.is_ascii_whitespace()) {
         let (plain, after) = rest.split_at(at);
         out.extend_from_slice(plain.as_bytes());
         let mut after = after.chars();
         // No control character is above U+FFFF, so four digits suffice.
         let control = after.next().map_or(0, u32::from);
-        write!(out, "\\u{control:04x}").map_err(serde_json::Error::io)?;
+        out.extend_from_slice(format!("\\u{control:04x}").as_bytes());
         rest = after.as_str();
     }
     out.extend_from_slice(rest.as_bytes());
-    Ok(())
 }
 
 /// Writes an object field by field. Faster than serde_json, which searches all bytes one by one for

@@ -86,7 +86,7 @@ pub use job::Credentials;
 pub(crate) use job::{HostKey, InvalidLine, Job, LineOptions, ListEntry, Mirror, is_same_origin};
 pub(crate) use journal_index::{JournalIndex, PriorFetch};
 pub(crate) use journaled_end::JournaledEnd;
-pub(crate) use json::{ObjectWriter, write_json};
+pub(crate) use json::{ObjectWriter, escape_json, write_json};
 pub use kind::ErrorKind;
 pub(crate) use live_stats::LiveStats;
 pub use media_types::ExpectedTypes;

@@ -1,6 +1,5 @@
 //! Puts the journals of shards together: the newest record of each line, and what is missing.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,7 +8,7 @@ use std::sync::Arc;
 
 use super::journal::{JournalError, JournalLine, JournalLines, lock_shared, shard_mark};
 use crate::model::{
-    CompactMap, HashKey, KeyHasher, Record, Shard, ShardMark, Summary, is_control, timestamp_span,
+    CompactMap, HashKey, KeyHasher, Record, Shard, ShardMark, Summary, escape_json, timestamp_span,
 };
 
 /// Lines of an input that share a block of bits.
@@ -148,6 +147,7 @@ impl JournalMerge {
         let is_first = self.note_shard(path, newest.mark);
         let (mut own, mut repeated) = (0, 0);
         let mut lines = JournalLines::of(file);
+        let mut escaped = Vec::new();
         while let Some(line) = lines.next_line()? {
             let Some(record) = line.record().filter(|it| newest.is_newest(it, line.offset)) else {
                 continue;
@@ -158,8 +158,14 @@ impl JournalMerge {
                 continue;
             }
             self.count(&record);
-            let bytes = escaped(line.bytes.unwrap_or_default().trim_ascii());
-            if let Err(error) = out.write_all(&bytes).and_then(|()| out.write_all(self.end)) {
+            // Others may have written the journal.
+            escaped.clear();
+            let bytes = line.bytes.unwrap_or_default().trim_ascii();
+            escape_json(&mut escaped, &String::from_utf8_lossy(bytes));
+            if let Err(error) = out
+                .write_all(&escaped)
+                .and_then(|()| out.write_all(self.end))
+            {
                 return Ok(Err(error));
             }
         }
@@ -330,27 +336,6 @@ impl SeenLines {
         let is_new = *bits & bit == 0;
         *bits |= bit;
         is_new
-    }
-}
-
-/// Escapes the control characters of a JSON line that may stand in a string as they are: others may
-/// have written the journal, and a terminal would act on them.
-fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
-    let is_acted_on = |c: char| !c.is_ascii() && is_control(c);
-    match std::str::from_utf8(line) {
-        Ok(text) if !line.is_ascii() && text.contains(is_acted_on) => {
-            let mut escaped = String::with_capacity(text.len() + 8);
-            for c in text.chars() {
-                if is_acted_on(c) {
-                    // All of them have four hexadecimal digits at most.
-                    escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
-                } else {
-                    escaped.push(c);
-                }
-            }
-            Cow::Owned(escaped.into_bytes())
-        }
-        _ => Cow::Borrowed(line),
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::read::{RecordHeads, SavedPack, ScannedRecord, value_of};
 use super::surt::surt;
 use crate::model::add_extension;
+use crate::model::write_json;
 
 /// Bytes of lines that are sorted in memory; more go to temporary files.
 const SORTED_BYTES: usize = if cfg!(test) { 2000 } else { 16 << 20 };
@@ -93,8 +94,10 @@ impl CdxjBuilder {
             offset: record.offset.to_string(),
             filename: &self.filename,
         };
-        let fields = serde_json::to_string(&fields).ok()?;
-        Some(format!("{} {timestamp} {fields}", surt(url)))
+        let mut json = Vec::new();
+        write_json(&mut json, &fields).ok()?;
+        let json = String::from_utf8(json).ok()?;
+        Some(format!("{} {timestamp} {json}", surt(url)))
     }
 
     fn spill(&mut self) -> io::Result<()> {
@@ -224,5 +227,37 @@ mod tests {
             "a)/000 20261128100000 {\"url\":\"http://a/000\",\"mime\":\"unk\",\"status\":\"200\",\
              \"length\":\"9\",\"offset\":\"0\",\"filename\":\"x.warc\"}\n"
         ));
+    }
+
+    #[test]
+    fn what_a_server_said_is_harmless_and_a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.warc.cdxj");
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "mine").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&victim, add_extension(&path, "part")).unwrap();
+        let mut index = CdxjBuilder::new(Path::new("x.warc"));
+        let heads = RecordHeads {
+            head: b"WARC/1.1\r\nWARC-Type: response\r\nWARC-Target-URI: http://a/\r\n\
+                WARC-Date: 2026-11-28T10:00:00Z\r\n\r\n"
+                .to_vec(),
+            http: "HTTP/1.1 200 OK\r\nContent-Type: text/\u{9b}31m\r\n\r\n".into(),
+        };
+        let (offset, length) = (0, 9);
+        index
+            .add(&ScannedRecord {
+                heads: &heads,
+                offset,
+                length,
+            })
+            .unwrap();
+        index.write(&path).unwrap();
+        assert!(
+            fs::read_to_string(&path)
+                .unwrap()
+                .contains("\"mime\":\"text/\\u009b31m\"")
+        );
+        assert_eq!(fs::read_to_string(victim).unwrap(), "mine");
     }
 }
