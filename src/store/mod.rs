@@ -64,6 +64,10 @@ pub(crate) const NO_WAIT: i32 = {
     OFlags::NONBLOCK.union(OFlags::NOCTTY).bits() as i32
 };
 
+/// Flag for opening a file whose name is ours: a link there is an error.
+#[cfg(unix)]
+pub(crate) const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+
 /// Called once when a body has been saved, or saving has failed; possibly later and on any thread.
 /// Must not block.
 pub(crate) type SaveCallback = Box<dyn FnOnce(Result<SavedBody, FetchError>) + Send>;

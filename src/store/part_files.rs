@@ -228,12 +228,19 @@ fn find_unfinished(unfinished: &Path) -> Result<bool, PartsError> {
 }
 
 fn lock(unfinished: &Path) -> Result<File, PartsError> {
+    let path = unfinished.join(LOCK);
+    // Someone else may have put a link or a pipe there.
+    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(PartsError::Occupied);
+    }
     let mut options = File::options();
     options.write(true).create(true);
-    // Someone else may have put a link there.
-    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
-    let lock = options.open(unfinished.join(LOCK))?;
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        super::NO_WAIT | super::NO_FOLLOW,
+    );
+    let lock = options.open(path)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(PartsError::InUse),

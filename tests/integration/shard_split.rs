@@ -303,3 +303,27 @@ fn only_what_a_killed_run_left_is_removed() {
     let kept = std::fs::read_to_string(into.join(".split/part-00000.txt")).unwrap();
     assert_eq!(kept, "mine");
 }
+
+/// Whoever may write to the directory could otherwise empty a file of the user's, or hold the run up.
+#[test]
+fn a_lock_that_is_a_link_or_a_pipe_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (list, victim) = (dir.path().join("list"), dir.path().join("victim"));
+    std::fs::write(&list, "http://a.test/\n").unwrap();
+    std::fs::write(&victim, "mine").unwrap();
+    for is_link in [true, false] {
+        let into = dir.path().join(format!("parts-{is_link}"));
+        let unfinished = into.join(".split");
+        std::fs::create_dir_all(&unfinished).unwrap();
+        let lock = unfinished.join("lock");
+        if is_link {
+            std::os::unix::fs::symlink(&victim, lock).unwrap();
+        } else {
+            let status = std::process::Command::new("mkfifo").arg(lock).status();
+            assert!(status.unwrap().success());
+        }
+        let done = split(&list, &into).expect_exit(2);
+        assert!(done.stderr.contains("parts-"), "{}", done.stderr);
+    }
+    assert_eq!(std::fs::read_to_string(victim).unwrap(), "mine");
+}
