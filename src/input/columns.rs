@@ -102,14 +102,15 @@ impl ColumnRules {
     /// # Errors
     /// A message if it is not clear.
     pub(super) fn find_url(&self, names: &[String]) -> Result<usize, ListFlaw> {
-        if let [only] = names
-            && self.rate(only) == UrlRating::Similar
-            && only.contains(['|', ';', ',', '\t'])
-        {
-            // A table with another separator, whose rows would be taken for URLs as a whole.
-            return Err(self.missing("column", names));
-        }
-        let rate = |name: &String| self.rate(name);
+        // In a table with another separator, a name like a URL's has others behind it, and the cells
+        // have captions. A comma may be in the name of one of several columns.
+        let is_whole_row = |name: &String| {
+            name.contains(['|', ';', '\t']) || (names.len() == 1 && name.contains(','))
+        };
+        let rate = |name: &String| match self.rate(name) {
+            UrlRating::Similar if is_whole_row(name) => UrlRating::None,
+            rating => rating,
+        };
         let best = names.iter().map(rate).max().unwrap_or(UrlRating::None);
         let mut found = (0..).zip(names).filter(|(_, name)| rate(name) == best);
         match (best, found.next(), found.next()) {

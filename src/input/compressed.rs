@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
 use crate::model::ListCompression;
@@ -24,7 +24,7 @@ pub(super) const MAGIC_BYTES: usize = 4;
 pub(super) enum Decompressor {
     Unread(RawReader),
     Plain(CountingReader),
-    Gzip(Box<MultiGzDecoder<CountingReader>>),
+    Gzip(Box<GzDecoder<CountingReader>>),
     Zstd(Box<ZstdDecoder<'static, CountingReader>>),
     /// The first read failed.
     Broken,
@@ -54,7 +54,7 @@ impl Decompressor {
         };
         Ok(match packing {
             ListCompression::None => Self::Plain(counted),
-            ListCompression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(counted))),
+            ListCompression::Gzip => Self::Gzip(Box::new(GzDecoder::new(counted))),
             ListCompression::Zstd => {
                 let mut decoder = ZstdDecoder::with_buffer(counted)?;
                 decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
@@ -69,7 +69,15 @@ impl Read for Decompressor {
         loop {
             match self {
                 Self::Plain(plain) => return plain.read(buffer),
-                Self::Gzip(gzip) => return gzip.read(buffer).map_err(|e| damaged("gzip", e)),
+                Self::Gzip(gzip) => {
+                    let read = gzip.read(buffer).map_err(|e| damaged("gzip", e))?;
+                    if read > 0 || buffer.is_empty() || !has_next_member(gzip.get_mut())? {
+                        return Ok(read);
+                    }
+                    if let Self::Gzip(ended) = std::mem::replace(self, Self::Broken) {
+                        *self = Self::Gzip(Box::new(GzDecoder::new(ended.into_inner())));
+                    }
+                }
                 Self::Zstd(zstd) => return zstd.read(buffer).map_err(|e| damaged("zstd", e)),
                 Self::Broken => return Err(io::Error::other("an earlier read failed")),
                 Self::Unread(_) => {
@@ -79,6 +87,23 @@ impl Read for Decompressor {
                 }
             }
         }
+    }
+}
+
+/// Whether another member follows (RFC 1952 §2.2). Zeros at the end are padding, as from a tape, and
+/// pass as in gzip(1).
+fn has_next_member(rest: &mut CountingReader) -> io::Result<bool> {
+    loop {
+        let bytes = rest.fill_buf()?;
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        if zeros < bytes.len() {
+            rest.consume(zeros);
+            return Ok(true);
+        }
+        if zeros == 0 {
+            return Ok(false);
+        }
+        rest.consume(zeros);
     }
 }
 

@@ -934,5 +934,30 @@ fn a_table_with_another_separator_has_no_column_with_urls() {
             assert!(done.stderr.contains("no column url"), "{}", done.stderr);
         }
     }
+    let run = Run::new().arg("--input-format=csv");
+    let done = run.stdin(format!("url|caption,b\n{url}|hello,b\n"));
+    assert!(done.expect_exit(2).stderr.contains("no column url"));
     assert!(server.requests().is_empty());
+}
+
+/// As gzip(1) takes it, for instance from a tape.
+#[test]
+fn zeros_behind_a_packed_list_are_padding() {
+    let server = Server::http(|_| response("200 OK", &[], b""));
+    let packed = |text: String| {
+        let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        coder.write_all(text.as_bytes()).unwrap();
+        coder.finish().unwrap()
+    };
+    let one = packed(format!("{}\n", server.url("/1")));
+    let two = packed(format!("{}\n", server.url("/2")));
+    for (list, code, count) in [
+        ([&one[..], &two, &[0; 100_000]].concat(), 0, 2),
+        ([&one[..], &[0; 3], &two].concat(), 0, 2),
+        ([&one[..], b"garbage"].concat(), 2, 1),
+        ([&one[..], &two[..two.len() - 9]].concat(), 2, 1),
+    ] {
+        let done = Run::new().stdin(list).expect_exit(code);
+        assert!(done.records.len() >= count, "{}", done.stderr);
+    }
 }
