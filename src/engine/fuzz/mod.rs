@@ -5,6 +5,7 @@ mod heads;
 
 use std::sync::{Arc, OnceLock};
 
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderValue, Method};
 use tokio::sync::mpsc;
 use url::Url;
@@ -142,10 +143,17 @@ fn look<F>(
             AttemptOutcome::Body(ReceivedBody::New(..))
             | AttemptOutcome::Continue(NextRequest::FromFirstByte),
         ) => {
-            hold!(
-                is_part && matches!(status, Some(200 | 204 | 205 | 206 | 416)),
-                "about a part with {status:?}"
-            );
+            // A 200 has the whole, unless its head says otherwise.
+            let says_so = head.is_some_and(|head| {
+                [CONTENT_RANGE, CONTENT_LENGTH]
+                    .iter()
+                    .any(|name| head.headers.contains_key(name))
+            });
+            let is_about = match status {
+                Some(200) => says_so,
+                status => matches!(status, Some(204 | 205 | 206 | 416)),
+            };
+            hold!(is_part && is_about, "about a part with {status:?}");
             Ok("about the part")
         }
         Ok(AttemptOutcome::Continue(NextRequest::NextPiece)) => {
