@@ -532,18 +532,18 @@ impl Scheduler {
     pub(crate) async fn run_timers(&self) {
         loop {
             let changed = self.timer.notified();
-            let due = {
-                let mut state = self.lock();
-                state.timer = state.queue.next_timer(now());
+            // At one moment: what is to be waited for, and whether a worker has to be woken. A wait for
+            // the rate that is over is in neither if the one is asked before and the other after.
+            let due = self.update(|state, now| {
+                state.queue.unpark_due(now);
+                state.timer = state.queue.next_timer(now);
                 state.timer
-            };
+            });
             match due {
                 None => changed.await,
                 Some(due) => tokio::select! {
                     biased;
-                    () = tokio::time::sleep_until(due.into()) => {
-                        self.update(|state, now| state.queue.unpark_due(now));
-                    }
+                    () = tokio::time::sleep_until(due.into()) => {}
                     () = changed => {}
                 },
             }
@@ -740,6 +740,36 @@ mod tests {
         assert!(now() >= start + Duration::from_secs(5));
         again.release(&answered());
         assert!(scheduler.next(0).await.is_none());
+        clock.abort();
+    }
+
+    /// On a busy machine, the timers may run only after what they were to wait for.
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_the_rate_that_is_over_before_the_timers_run_wakes_a_worker() {
+        let options = ScheduleOptions {
+            rate: Some(500.0),
+            ..ScheduleOptions::default()
+        };
+        let total = NonZeroUsize::MIN;
+        let retry = RetryPolicy::default();
+        let scheduler = Scheduler::new(&options, &retry, total, ONE_THREAD, Arc::default());
+        scheduler.push(attempt("http://a/1")).await.unwrap();
+        scheduler.push(attempt("http://a/2")).await.unwrap();
+        scheduler.input_ended();
+        lease(&scheduler).await.release(&answered());
+        let waiting = tokio::spawn({
+            let scheduler = Arc::clone(&scheduler);
+            async move { lease(&scheduler).await.release(&answered()) }
+        });
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!waiting.is_finished());
+        let clock = tokio::spawn({
+            let scheduler = Arc::clone(&scheduler);
+            async move { scheduler.run_timers().await }
+        });
+        let ended = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+        ended.expect("no worker was woken").unwrap();
         clock.abort();
     }
 
