@@ -437,8 +437,8 @@ fn replay(way: Way, promises_all: bool) {
     let whole = files(&server);
     // On a busy machine, a run may write all at once: that has been checked, but shows little.
     let mut runs = (0..20).map(|_| recorded_states(way, promises_all, &server, &whole));
-    let found = runs.find(|(.., all)| all.len() > 5);
-    let (place, root, all) = found.expect("a run that writes several times");
+    let writes_often = |(_, _, all): &(Place, PathBuf, BTreeSet<DiskState>)| all.len() > 5;
+    let (place, root, all) = runs.find(writes_often).unwrap();
     for state in all.iter().step_by(all.len().div_ceil(RERUNS)) {
         write_state(&place, state, &root);
         let names: Vec<_> = tree(&place.at(""))
