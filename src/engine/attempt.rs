@@ -40,9 +40,9 @@ const DRAIN_BYTES: u64 = 64 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The state of an attempt that outlives its timeout.
-pub(super) struct AttemptProgress<F> {
+pub(super) struct AttemptState<F> {
     /// The partial body that it may continue. Boxed, because few attempts have one.
-    pub part: Option<Box<F>>,
+    pub part_file: Option<Box<F>>,
     /// The head of the response.
     pub head: Option<ResponseHead>,
     /// The body of the response if that is not the job's, for an archive.
@@ -51,11 +51,11 @@ pub(super) struct AttemptProgress<F> {
     pub segments: SegmentBudget,
 }
 
-impl<F> AttemptProgress<F> {
-    /// Creates the progress of an attempt that has not begun.
-    pub(super) fn new(part: Option<Box<F>>) -> Self {
+impl<F> AttemptState<F> {
+    /// Creates the state of an attempt that has not begun.
+    pub(super) fn new(part_file: Option<Box<F>>) -> Self {
         Self {
-            part,
+            part_file,
             head: None,
             archive_only: None,
             segments: SegmentBudget::default(),
@@ -68,12 +68,12 @@ pub(super) async fn run<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     wire: &Arc<WireState>,
-    progress: &mut AttemptProgress<S::File>,
+    state: &mut AttemptState<S::File>,
 ) -> Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FetchError> {
     let (outcome, rest) = match engine.options.max_time {
-        None => request(engine, attempt, wire, progress).await,
+        None => request(engine, attempt, wire, state).await,
         Some(limit) => {
-            let inner = request(engine, attempt, wire, progress);
+            let inner = request(engine, attempt, wire, state);
             timeout(limit, inner).await.unwrap_or({
                 let limit = TimeLimit::Attempt(limit);
                 (Err(FetchError::Timeout { limit }), None)
@@ -81,11 +81,11 @@ pub(super) async fn run<T: Transport, S: BodyStore>(
         }
     };
     // Drained outside the timeout: the outcome is known and the rest cannot change it.
-    if let (Some(mut rest), Some(head)) = (rest, progress.head.as_ref()) {
+    if let (Some(mut rest), Some(head)) = (rest, state.head.as_ref()) {
         let mut pace = body_pace(engine, attempt);
         match engine.store.archive_room() {
             Some(room) if may_be_archived(attempt, &outcome) => {
-                progress.archive_only = Some(archive_only::read(&mut rest, &mut pace, room).await);
+                state.archive_only = Some(archive_only::read(&mut rest, &mut pace, room).await);
             }
             _ => {
                 wire.mark_body_awaited();
@@ -111,7 +111,7 @@ async fn request<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     wire: &Arc<WireState>,
-    progress: &mut AttemptProgress<S::File>,
+    state: &mut AttemptState<S::File>,
 ) -> (
     Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FetchError>,
     Option<T::Body>,
@@ -128,21 +128,21 @@ async fn request<T: Transport, S: BodyStore>(
     wire.mark_head_received(now());
     let framing = BodyFraming::of(&head);
     let action = classify_head(engine, attempt, &head, &framing);
-    let head = progress.head.insert(head);
+    let head = state.head.insert(head);
     let outcome = match action {
         Ok(AttemptOutcome::Body(BodySource::Response(rest))) => {
             let stall = StallClock::new(options.stall_timeout, wire, head.version);
             let body = WireBody::new(body, framing, rest, stall, body_pace(engine, attempt));
-            let part_file = (&mut progress.part, &mut progress.segments);
+            let part_file = (&mut state.part_file, &mut state.segments);
             let saved = save_body(engine, attempt, head, body, rest, part_file).await;
             let saved = saved.map_err(|failed| {
-                progress.archive_only = failed.archive_only;
+                state.archive_only = failed.archive_only;
                 failed.error
             });
             return (saved, None);
         }
         Ok(AttemptOutcome::Body(BodySource::Part(part))) => {
-            complete_part(part, &mut progress.part, verifier(attempt, options)).await
+            complete_part(part, &mut state.part_file, verifier(attempt, options)).await
         }
         Ok(AttemptOutcome::Body(BodySource::Saved)) => {
             Ok(AttemptOutcome::Body(ReceivedBody::Saved))

@@ -37,7 +37,7 @@ pub(super) async fn finish<T: Transport, S: BodyStore>(
     let longest = engine.retry.retry_after_max;
     let head = ended.head.as_ref();
     let mut feedback = host_feedback::feedback(&ended.wire, head, &result, longest);
-    if let (HostVerdict::Throttled { .. }, Some(host)) = (&feedback.verdict, lease.start())
+    if let (HostVerdict::Throttled { .. }, Some(host)) = (&feedback.verdict, lease.start_snapshot())
         && ended.add_rejection(host.accepted)
     {
         feedback = Feedback::from_verdict(HostVerdict::Inconclusive);
@@ -45,7 +45,7 @@ pub(super) async fn finish<T: Transport, S: BodyStore>(
     let result = result.and_then(|outcome| check_url_budget(engine, outcome));
     let context = StepContext {
         ended: &ended,
-        host: lease.start(),
+        host: lease.start_snapshot(),
         policy: &engine.retry,
         options: &engine.options,
     };

@@ -7,7 +7,7 @@ use http::Version;
 
 use super::{Engine, RunClock};
 use crate::model::{
-    ArchiveOnlyBody, Attempt, AttemptTrace, ErrorKind, FetchError, JobProgress, ResendCause,
+    ArchiveOnlyBody, Attempt, AttemptTrace, ErrorKind, FetchError, JobHistory, ResendCause,
     ResponseHead, TraceOutcome, WireState, add_trace, now,
 };
 
@@ -46,11 +46,9 @@ impl FinishedAttempt {
 
     /// Whether another address of the host may do better than the one that was asked.
     pub(super) fn blames_address(&self, error: &FetchError) -> bool {
-        let is_broken = matches!(
-            error.kind(),
-            ErrorKind::Timeout | ErrorKind::Stalled | ErrorKind::Reset | ErrorKind::Truncated
-        );
-        is_broken && self.wire.resend_cause().is_none() && !self.wire.is_simulated()
+        error.may_be_the_address()
+            && self.wire.resend_cause().is_none()
+            && !self.wire.is_simulated()
     }
 
     /// Closes this attempt; the job's next request may start now.
@@ -58,13 +56,13 @@ impl FinishedAttempt {
         &mut self,
         engine: &Engine<T, S>,
         outcome: TraceOutcome,
-    ) -> &mut JobProgress {
+    ) -> &mut JobHistory {
         let now = now();
         self.close_attempt(engine, outcome, now, now)
     }
 
     /// Closes this attempt without counting it: the same request is sent again.
-    pub(super) fn close_for_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut JobProgress {
+    pub(super) fn close_for_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut JobHistory {
         self.attempt.number -= 1;
         // The records count requests to servers, and a CONNECT is one to the proxy.
         let was_sent = self.wire.resend_cause() != Some(ResendCause::BrokenTunnel);
@@ -81,7 +79,7 @@ impl FinishedAttempt {
         outcome: TraceOutcome,
         end: Instant,
         again: Instant,
-    ) -> &mut JobProgress {
+    ) -> &mut JobHistory {
         if engine.options.trace_attempts {
             self.record_trace(outcome, end, &engine.clock);
             self.attempt.set_ready_at(engine.clock.since_start(again));

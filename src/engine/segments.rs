@@ -245,7 +245,7 @@ impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
         match ended {
             Err(error) if discards_body(&error) => Err(error),
             ended => {
-                self.plan().fail(SegmentPlan::FIRST);
+                self.plan().end_request(SegmentPlan::FIRST);
                 Ok(ended.err())
             }
         }
@@ -255,7 +255,7 @@ impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
         match ended {
             Err(SegmentFailure::Failed(error @ FetchError::Save { .. })) => return Err(error),
             Err(SegmentFailure::Contradicted) => self.plan().end_others(),
-            Ok(()) | Err(SegmentFailure::Failed(_)) => self.plan().fail(id),
+            Ok(()) | Err(SegmentFailure::Failed(_)) => self.plan().end_request(id),
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::attempt::AttemptProgress;
+use super::attempt::AttemptState;
 use super::attempt_outcome::{AttemptOutcome, ReceivedBody};
 use super::body_target::BodyTarget;
 use super::finished_attempt::FinishedAttempt;
@@ -142,14 +142,14 @@ async fn run_attempt<T: Transport, S: BodyStore>(
         .with_thread(lease.thread())
         .with_useful_connections(engine.live.useful_connections());
     let wire = Arc::new(wire);
-    let mut progress = AttemptProgress::new(part_file);
+    let mut state = AttemptState::new(part_file);
     if engine.options.segments.most > NonZeroUsize::MIN {
-        progress.segments.slots = lease.segment_slots().map(Box::new);
+        state.segments.slots = lease.segment_slots().map(Box::new);
     }
     let in_flight = InFlight::new(&engine.live, &attempt.shown_url(), &wire);
     let result = {
         // Pinned on the stack: the future is large, and each call would move it.
-        let running = pin!(attempt::run(engine, &attempt, &wire, &mut progress));
+        let running = pin!(attempt::run(engine, &attempt, &wire, &mut state));
         if lease.is_first_connection() {
             let is_tls = attempt.url().scheme() == "https";
             run_first_at_host(running, &wire, lease, is_tls).await
@@ -159,25 +159,25 @@ async fn run_attempt<T: Transport, S: BodyStore>(
     };
     drop(in_flight);
     attempt.simulated |= wire.is_simulated();
-    if engine.options.segments.most > NonZeroUsize::MIN && progress.segments.used > 0 {
+    if engine.options.segments.most > NonZeroUsize::MIN && state.segments.used > 0 {
         let history = attempt.history_mut(start);
-        history.segments += progress.segments.used;
-        history.has_whole_range |= progress.segments.has_whole_range;
+        history.segments += state.segments.used;
+        history.has_whole_range |= state.segments.has_whole_range;
     }
     tracing::debug!(
         url = &*attempt.shown_url(),
         attempt = attempt.number,
         ms = now().saturating_duration_since(start).as_millis() as u64,
-        status = progress.head.as_ref().map(|head| head.status.as_u16()),
+        status = state.head.as_ref().map(|head| head.status.as_u16()),
         "attempt ended",
     );
     let ended = FinishedAttempt {
         attempt,
-        head: progress.head,
-        archive_only: progress.archive_only,
+        head: state.head,
+        archive_only: state.archive_only,
         wire,
     };
-    (ended, progress.part, result)
+    (ended, state.part_file, result)
 }
 
 /// Returns the partial body that this attempt resumes, if there is one. Only a plain GET without

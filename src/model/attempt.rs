@@ -84,7 +84,7 @@ impl Rejections {
 /// What is known of a job beyond its line: what its earlier attempts have used up, and what its next
 /// request needs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct JobProgress {
+pub(crate) struct JobHistory {
     /// Number of the mirror that is tried, from 1; 0 for the job's own URL.
     pub mirror: u32,
     /// Retries used up, of `--retries`.
@@ -129,7 +129,7 @@ pub(crate) struct JobProgress {
 static GET: Method = Method::GET;
 
 /// The history of a first attempt.
-static NO_PROGRESS: JobProgress = JobProgress {
+static NO_HISTORY: JobHistory = JobHistory {
     mirror: 0,
     retries_used: 0,
     holds: 0,
@@ -178,7 +178,7 @@ pub(crate) struct Attempt {
     pub again: bool,
     /// What is known beyond the list's line: of earlier requests, and of the next one. Boxed, because
     /// nearly no job that is only read ahead has any.
-    history: Option<Box<JobProgress>>,
+    history: Option<Box<JobHistory>>,
     /// Whether any attempt met a simulated fault.
     pub simulated: bool,
     /// A partial body to resume; only the rest is requested.
@@ -220,8 +220,8 @@ impl Attempt {
 
     /// Returns what the earlier attempts have used up.
     #[must_use]
-    pub(crate) fn history(&self) -> &JobProgress {
-        self.history.as_deref().unwrap_or(&NO_PROGRESS)
+    pub(crate) fn history(&self) -> &JobHistory {
+        self.history.as_deref().unwrap_or(&NO_HISTORY)
     }
 
     /// Sets when the attempt became ready to start, since the start of the run.
@@ -243,7 +243,7 @@ impl Attempt {
     }
 
     /// Returns the history for the attempt that started at `start` to add what it used up.
-    pub(crate) fn history_mut(&mut self, start: Instant) -> &mut JobProgress {
+    pub(crate) fn history_mut(&mut self, start: Instant) -> &mut JobHistory {
         let history = self.history.get_or_insert_default();
         history.first_start.get_or_insert(start);
         history
@@ -291,14 +291,14 @@ impl Attempt {
         self.back_to_source(method, with_body);
         self.send_mode = SendMode::Usual;
         let history = std::mem::take(self.history.get_or_insert_default().as_mut());
-        self.history = Some(Box::new(JobProgress {
+        self.history = Some(Box::new(JobHistory {
             mirror: history.mirror + 1,
             total_resends: history.total_resends,
             first_start: history.first_start,
             ready: history.ready,
             traces: history.traces,
             packed_to: history.packed_to,
-            ..JobProgress::default()
+            ..JobHistory::default()
         }));
     }
 
@@ -515,7 +515,7 @@ mod tests {
         attempt.number = 4;
         let now = Instant::now();
         let packed_to = PackPosition { n: None, offset: 7 };
-        *attempt.history_mut(now) = JobProgress {
+        *attempt.history_mut(now) = JobHistory {
             retries_used: 3,
             holds: 2,
             resends: 1,
@@ -524,7 +524,7 @@ mod tests {
             waited: Duration::from_secs(9),
             first_start: Some(now),
             packed_to: Some(packed_to),
-            ..JobProgress::default()
+            ..JobHistory::default()
         };
         assert_eq!(attempt.mirror_number(), None);
         attempt.begin_mirror(Method::GET, false);

@@ -568,6 +568,14 @@ impl FetchError {
         }
     }
 
+    /// Whether another address of the host may do better than the one that was connected to.
+    pub(crate) fn may_be_the_address(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::Timeout | ErrorKind::Stalled | ErrorKind::Reset | ErrorKind::Truncated
+        )
+    }
+
     /// Whether no byte of the request was sent, so that even a non-idempotent method may be
     /// retried (RFC 9110 §9.2.2).
     #[must_use]

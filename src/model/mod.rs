@@ -60,7 +60,7 @@ mod wire_state;
 pub(crate) use archive_only::{ArchiveOnlyBody, MAX_ARCHIVE_ONLY_BYTES, Truncation};
 #[cfg(test)]
 pub(crate) use attempt::Rejections;
-pub(crate) use attempt::{Attempt, Hop, JobProgress, SendMode};
+pub(crate) use attempt::{Attempt, Hop, JobHistory, SendMode};
 pub(crate) use budget::{LineBudget, RawLine};
 pub(crate) use byte_ranges::ByteRanges;
 pub use columns::Columns;

@@ -69,7 +69,7 @@ thread_local! {
 
 fn push_second(text: &mut String, time: Timestamp) {
     let time = Offset::UTC.to_datetime(time);
-    for (number, first_digit, end) in [
+    for (number, highest_place, end) in [
         (time.year(), 1000, '-'),
         (time.month().into(), 10, '-'),
         (time.day().into(), 10, 'T'),
@@ -77,12 +77,12 @@ fn push_second(text: &mut String, time: Timestamp) {
         (time.minute().into(), 10, ':'),
         (time.second().into(), 10, '.'),
     ] {
-        push_number(text, number.unsigned_abs().into(), first_digit, end);
+        push_number(text, number.unsigned_abs().into(), highest_place, end);
     }
 }
 
-fn push_number(text: &mut String, number: u32, first_digit: u32, end: char) {
-    let mut place = first_digit;
+fn push_number(text: &mut String, number: u32, highest_place: u32, end: char) {
+    let mut place = highest_place;
     while place > 0 {
         let digit = number / place % 10;
         text.push(char::from(b'0' + digit as u8));

@@ -149,7 +149,10 @@ fn transport(config: &Config) -> Result<HttpTransport, TransportError> {
         // A dead connection must be detected before its requests run into the stall timeout.
         http.ping = http.ping.min(window / 3);
     }
-    let idle = config.schedule.per_host.max(config.engine.concurrency);
+    let idle = config
+        .schedule
+        .per_host
+        .upper_bound(config.engine.concurrency);
     HttpTransport::new(http, idle.get(), config.engine.threads.get())
 }
 

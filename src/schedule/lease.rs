@@ -56,7 +56,7 @@ impl Lease {
 
     /// Returns what was known of the host when this attempt started.
     #[must_use]
-    pub(crate) fn start(&self) -> Option<StartSnapshot> {
+    pub(crate) fn start_snapshot(&self) -> Option<StartSnapshot> {
         self.ticket.map(|ticket| ticket.start)
     }
 
@@ -64,7 +64,7 @@ impl Lease {
     /// [`mark_connected`](Self::mark_connected): no connection to the host is known yet.
     #[must_use]
     pub(crate) fn is_first_connection(&self) -> bool {
-        self.start().is_some_and(|start| start.cold)
+        self.start_snapshot().is_some_and(|start| start.cold)
     }
 
     /// Marks the host as connected, so that other attempts may follow.

@@ -28,7 +28,7 @@ impl Default for PerHostLimit {
 impl PerHostLimit {
     /// Returns the highest possible limit if `total` requests may run over all hosts.
     #[must_use]
-    pub fn max(self, total: NonZeroUsize) -> NonZeroUsize {
+    pub fn upper_bound(self, total: NonZeroUsize) -> NonZeroUsize {
         match self {
             Self::Fixed(limit) => limit.min(total),
             Self::Auto { max } => max.map_or(total, |max| max.min(total)),
@@ -110,7 +110,7 @@ impl ConcurrencyLimit {
     /// Creates the limit of a new host.
     #[must_use]
     pub(super) fn new(per_host: PerHostLimit, total: NonZeroUsize) -> Self {
-        let max = per_host.max(total).get();
+        let max = per_host.upper_bound(total).get();
         let fixed = matches!(per_host, PerHostLimit::Fixed(_));
         Self {
             limit: if fixed { max } else { INITIAL_LIMIT.min(max) },

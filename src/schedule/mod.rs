@@ -669,7 +669,7 @@ fn log(changes: &[(HostKey, HostChange)]) {
 }
 
 #[cfg(test)]
-mod simulation;
+mod server_models;
 
 #[cfg(test)]
 mod tests {

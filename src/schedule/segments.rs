@@ -366,9 +366,9 @@ impl SegmentPlan {
         }
     }
 
-    /// Records that a request failed. What it did not bring is a gap, unless another is to bring it.
+    /// Records that a request ended. What it did not bring is a gap, unless another is to bring it.
     /// Does nothing if it has brought everything, or was dropped.
-    pub(crate) fn fail(&mut self, id: usize) {
+    pub(crate) fn end_request(&mut self, id: usize) {
         let segment = self.segments.get_mut(id);
         if let Some(segment) = segment.filter(|segment| segment.is_live()) {
             segment.state = SegmentState::Over;
@@ -603,7 +603,7 @@ impl SegmentPlan {
                 SegmentNeed::Refill(_) | SegmentNeed::Growth(_) => self.largest(),
                 SegmentNeed::Nothing => None,
             };
-            let Some(range) = split.and_then(|id| self.half_of(id, need)) else {
+            let Some(range) = split.and_then(|id| self.rest_to_split(id, need)) else {
                 break;
             };
             let id = self.add(range, split, now);
@@ -645,7 +645,7 @@ impl SegmentPlan {
     }
 
     /// Returns the second half of what a request is to bring, or all of it if that is slow.
-    fn half_of(&self, id: usize, need: SegmentNeed) -> Option<(u64, u64)> {
+    fn rest_to_split(&self, id: usize, need: SegmentNeed) -> Option<(u64, u64)> {
         let segment = self.segments.get(id)?;
         let start = match need {
             SegmentNeed::Relief => segment.next,

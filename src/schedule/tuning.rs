@@ -4,7 +4,7 @@
 //! `PER_SECOND`. All other floats are fractions of what the comment names, or relative gains.
 //!
 //! Few of the values have a source outside; where one has, it is named. What they reach together is
-//! held by `schedule/simulation.rs`, which runs the scheduler against servers with known limits, and
+//! held by `schedule/server_models.rs`, which runs the scheduler against servers with known limits, and
 //! measured over real connections by `cargo bench --bench hosts`. Run both after a change.
 
 /// Finding the best number of concurrent requests: [`super::limit`].

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::{TOKENS, attempt, engine, look, progress_of};
+use super::{TOKENS, attempt, engine, look, state_of};
 use crate::engine::Engine;
 use crate::engine::attempt::run;
 use crate::fetch::{HttpOptions, HttpTransport, Proxy};
@@ -62,13 +62,13 @@ impl AnswerBench {
         self.answers.send(input.bytes.to_vec()).unwrap();
         let attempt = attempt(&self.url, input.name);
         let wire = Arc::new(WireState::new(Instant::now()));
-        let mut progress = progress_of(&attempt);
+        let mut state = state_of(&attempt);
         let outcome = self
             .runtime
-            .block_on(run(&self.engine, &attempt, &wire, &mut progress));
+            .block_on(run(&self.engine, &attempt, &wire, &mut state));
         let requests = self.requests.load(Ordering::Relaxed) - before;
         hold!(requests == 1, "{requests} connections for one attempt");
-        look(&attempt, progress.head.as_ref(), &outcome)
+        look(&attempt, state.head.as_ref(), &outcome)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::{HERE, MAX_SIZE, TOKENS, attempt, engine, look, progress_of};
+use super::{HERE, MAX_SIZE, TOKENS, attempt, engine, look, state_of};
 use crate::engine::Engine;
 use crate::engine::attempt::run;
 use crate::fetch::{RawResponse, ResponseBody, Transport, codings};
@@ -78,11 +78,11 @@ impl HeadBench {
         *self.next.lock().unwrap() = Some((head.clone(), pieces));
         let attempt = attempt("http://a.test/x", input.name);
         let wire = Arc::new(WireState::new(Instant::now()));
-        let mut progress = progress_of(&attempt);
+        let mut state = state_of(&attempt);
         let outcome = self
             .runtime
-            .block_on(run(&self.engine, &attempt, &wire, &mut progress));
-        hold!(progress.head.is_some(), "the head is not reported");
+            .block_on(run(&self.engine, &attempt, &wire, &mut state));
+        hold!(state.head.is_some(), "the head is not reported");
         let came = look(&attempt, Some(&head), &outcome)?;
         if came == "whole" {
             check_whole(&attempt, &head, body)?;

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method};
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::attempt::AttemptProgress;
+use super::attempt::AttemptState;
 use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody};
 use super::resume;
 use super::{DecoderBudget, Engine, EngineOptions, RunClock, Shutdown};
@@ -111,9 +111,9 @@ fn attempt(url: &str, name: &str) -> Attempt {
     attempt
 }
 
-/// Returns the progress of an attempt that has not begun, with a file if it resumes a body.
-fn progress_of(attempt: &Attempt) -> AttemptProgress<<DiscardStore as BodyStore>::File> {
-    AttemptProgress::new(attempt.resumable_part().map(|_| Box::default()))
+/// Returns the state of an attempt that has not begun, with a file if it resumes a body.
+fn state_of(attempt: &Attempt) -> AttemptState<<DiscardStore as BodyStore>::File> {
+    AttemptState::new(attempt.resumable_part().map(|_| Box::default()))
 }
 
 /// Checks that an outcome is allowed and returns its name.

@@ -13,8 +13,8 @@ use crate::engine::opening::open_in_time;
 use crate::engine::{Engine, host_feedback, resume};
 use crate::fetch::{RawResponse, Transport};
 use crate::model::{
-    Attempt, BodyVersion, ErrorKind, FetchError, HostKey, LiveStats, PartialBody, ResponseHead,
-    SendMode, WireState, now, wall_time,
+    Attempt, BodyVersion, FetchError, HostKey, LiveStats, PartialBody, ResponseHead, SendMode,
+    WireState, now, wall_time,
 };
 use crate::schedule::{Lease, SegmentPlan, SegmentRequest, exhausted_for, retry_after};
 use crate::store::{BodyStore, SegmentWriter, SegmentedFile};
@@ -123,7 +123,7 @@ impl<T: Transport, S: BodyStore> SegmentedBody<'_, T, S> {
             Ok(()) | Err(SegmentFailure::Contradicted) => Ok(AttemptOutcome::Body(())),
         };
         if let Err(error) = &outcome
-            && blames_address(error)
+            && error.may_be_the_address()
         {
             self.engine.transport.avoid_address(&attempt, &wire);
         }
@@ -186,14 +186,6 @@ fn rest_in(attempt: &Attempt, head: &ResponseHead) -> Result<PartialContent, Seg
         }
         _ => Err(SegmentFailure::Contradicted),
     }
-}
-
-/// Whether another address of the host may do better.
-fn blames_address(error: &FetchError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Timeout | ErrorKind::Stalled | ErrorKind::Reset | ErrorKind::Truncated
-    )
 }
 
 /// Counts a further request as in flight until dropped.

@@ -64,7 +64,7 @@ struct SimRuns {
 }
 
 impl SimRuns {
-    fn of(case: &SimCase) -> SimResult {
+    fn run_all(case: &SimCase) -> SimResult {
         let plan = Arc::new(SimPlan::of(case));
         let runtime = Builder::new_current_thread()
             .enable_time()
@@ -72,7 +72,7 @@ impl SimRuns {
             .build()
             .unwrap();
         let world = runtime.block_on(async { SimWorld::new(&plan) });
-        let mut simulation = Self {
+        let mut runs = Self {
             world: Arc::new(Mutex::new(world)),
             disk: Arc::default(),
             dir: tempfile::tempdir().unwrap(),
@@ -80,12 +80,12 @@ impl SimRuns {
             plan: Arc::clone(&plan),
         };
         for (number, ending) in plan.endings.iter().enumerate() {
-            simulation.run(number, ending, false);
+            runs.run(number, ending, false);
         }
-        simulation.run(plan.endings.len(), &SimEnding::default(), true);
-        let mut world = simulation.world.lock().unwrap();
+        runs.run(plan.endings.len(), &SimEnding::default(), true);
+        let mut world = runs.world.lock().unwrap();
         let mut wrong = std::mem::take(&mut world.wrong);
-        wrong.append(&mut simulation.wrong.0);
+        wrong.append(&mut runs.wrong.0);
         SimResult {
             transcript: std::mem::take(&mut world.transcript),
             wrong,
@@ -249,7 +249,7 @@ fn numbers(entries: &[ListEntry]) -> BTreeMap<u64, u64> {
 
 /// Returns what is wrong with a case; a panic is, too.
 fn problem(case: &SimCase) -> Option<String> {
-    match catch_unwind(AssertUnwindSafe(|| SimRuns::of(case))) {
+    match catch_unwind(AssertUnwindSafe(|| SimRuns::run_all(case))) {
         Ok(result) if result.wrong.is_empty() => None,
         Ok(result) => Some(result.wrong.join("\n")),
         Err(panic) => {
@@ -339,7 +339,7 @@ fn whatever_happens_every_line_comes_to_its_end() {
 fn a_seed_gives_the_same_runs_to_the_byte() {
     for seed in (0..SEEDS).step_by(REPEATED as usize) {
         let case = SimCase::whole(seed);
-        let (one, other) = (SimRuns::of(&case), SimRuns::of(&case));
+        let (one, other) = (SimRuns::run_all(&case), SimRuns::run_all(&case));
         assert!(!one.transcript.is_empty());
         assert_eq!(one.transcript, other.transcript, "seed {seed}");
     }
@@ -367,7 +367,7 @@ fn one_seed() {
     let plan = SimPlan::of(&case);
     println!("{}", String::from_utf8_lossy(&plan.list()));
     println!("{:#?}\n{:?}", plan.endings, plan.config(false));
-    let result = SimRuns::of(&case);
+    let result = SimRuns::run_all(&case);
     println!("{}", result.transcript.join("\n"));
     assert!(result.wrong.is_empty(), "{}", result.wrong.join("\n"));
 }

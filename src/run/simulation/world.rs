@@ -159,7 +159,7 @@ impl SimLimits {
         let (engine, schedule) = (&config.engine, &config.schedule);
         Self {
             total: engine.concurrency.get(),
-            per_host: schedule.per_host.max(engine.concurrency),
+            per_host: schedule.per_host.upper_bound(engine.concurrency),
             interval: schedule.host_interval,
             between: schedule
                 .rate

@@ -634,7 +634,7 @@ impl QueueBench {
         );
         let most = match ticket.start.cold {
             true => 1,
-            false => self.rules.per_host.max(self.rules.total).get(),
+            false => self.rules.per_host.upper_bound(self.rules.total).get(),
         };
         prop_assert!(others().count() < most, "too many of one host run");
         prop_assert!(self.running.len() < self.rules.total.get(), "too many run");

@@ -213,7 +213,7 @@ fn what_a_request_does_not_bring_the_one_before_brings() {
             download.tick(|id| if id == 0 { 1.0 } else { brought });
             let others = download.running().into_iter().filter(|id| *id > 0);
             if brought == 0.0 {
-                others.for_each(|id| download.plan.fail(id));
+                others.for_each(|id| download.plan.end_request(id));
             }
             download.check();
             assert!(download.ticks < 3_000, "{:#?}", download.plan);
@@ -233,7 +233,7 @@ fn after_the_last_failure_the_first_goes_on_over_what_is_there() {
         let failing: Vec<_> = others
             .filter(|id| plan.segments[*id].received > 20 * MIB)
             .collect();
-        failing.iter().for_each(|id| download.plan.fail(*id));
+        failing.iter().for_each(|id| download.plan.end_request(*id));
     }
     assert_eq!(download.plan.prefix(), 256 * MIB, "{:#?}", download.plan);
 }
@@ -281,7 +281,7 @@ proptest! {
                     }
                     1 if *id == 0 => {}
                     2 => download.slots = *id,
-                    _ => download.plan.fail(*id),
+                    _ => download.plan.end_request(*id),
                 }
                 download.check();
             }

@@ -1,4 +1,4 @@
-//! Simulates the scheduler against servers given by formulas, on a virtual clock: shows in
+//! Runs the scheduler against models of servers, given by formulas, on a virtual clock: shows in
 //! milliseconds, and repeatably, how limits, paces and holds develop over minutes.
 
 use std::cmp::Reverse;
@@ -16,14 +16,14 @@ use super::retry::{FailureContext, RetryDecision, RetryPolicy};
 use crate::model::{Feedback, FetchError, HostVerdict, Rejections};
 
 /// The response of a server to one request. `latency` in seconds.
-struct SimulatedReply {
+struct ModelReply {
     latency: f64,
     status: u16,
     retry_after: Option<u64>,
 }
 
-fn ok(latency: f64) -> SimulatedReply {
-    SimulatedReply {
+fn ok(latency: f64) -> ModelReply {
+    ModelReply {
         latency,
         status: 200,
         retry_after: None,
@@ -31,12 +31,12 @@ fn ok(latency: f64) -> SimulatedReply {
 }
 
 /// Called with the time of the request in seconds, and the number of requests in flight.
-type SimulatedServer = Box<dyn FnMut(f64, usize) -> SimulatedReply>;
+type ServerModel = Box<dyn FnMut(f64, usize) -> ModelReply>;
 
 /// How late a timer fires, in seconds: tokio's are accurate to a millisecond.
 const LATE: f64 = 0.001;
 
-struct Simulation {
+struct ModelRun {
     jobs: u32,
     per_host: PerHostLimit,
     retry: RetryPolicy,
@@ -44,7 +44,7 @@ struct Simulation {
 }
 
 #[derive(Debug)]
-struct SimulationResult {
+struct ModelResult {
     seconds: f64,
     requests: u32,
     throttled: u32,
@@ -53,7 +53,7 @@ struct SimulationResult {
 }
 
 #[derive(Clone, Debug)]
-struct SimulatedJob {
+struct ModelJob {
     retries_used: u32,
     holds: u32,
     rejections: Rejections,
@@ -61,15 +61,15 @@ struct SimulatedJob {
     waited: Duration,
 }
 
-struct SimulatedRun {
+struct ModelRequest {
     ticket: Ticket,
-    job: SimulatedJob,
+    job: ModelJob,
     started: f64,
-    reply: SimulatedReply,
+    reply: ModelReply,
 }
 
-impl Simulation {
-    fn run(&self, mut server: SimulatedServer) -> SimulationResult {
+impl ModelRun {
+    fn run(&self, mut server: ServerModel) -> ModelResult {
         let mut random = fastrand::Rng::with_seed(7);
         let rules = HostPolicy {
             per_host: self.per_host,
@@ -88,7 +88,7 @@ impl Simulation {
         let at = |seconds: f64| zero + Duration::from_secs_f64(seconds);
         for _ in 0..self.jobs {
             let host = queue.intern_host("a");
-            let job = SimulatedJob {
+            let job = ModelJob {
                 retries_used: 0,
                 holds: 0,
                 rejections: Rejections::default(),
@@ -98,11 +98,11 @@ impl Simulation {
             queue.push(host, job, zero);
         }
         queue.input_ended();
-        let mut running: Vec<Option<SimulatedRun>> = Vec::new();
+        let mut running: Vec<Option<ModelRequest>> = Vec::new();
         let mut ends = BinaryHeap::new();
         let mut in_flight = 0;
         let mut now = 0.0;
-        let mut outcome = SimulationResult {
+        let mut outcome = ModelResult {
             seconds: 0.0,
             requests: 0,
             throttled: 0,
@@ -122,7 +122,7 @@ impl Simulation {
                     // Whole nanoseconds, because floats have no total order.
                     let end = ((now + reply.latency) * 1e9) as u64;
                     ends.push(Reverse((end, running.len())));
-                    running.push(Some(SimulatedRun {
+                    running.push(Some(ModelRequest {
                         ticket,
                         job,
                         started: now,
@@ -159,12 +159,12 @@ impl Simulation {
 
     fn end(
         &self,
-        queue: &mut FairQueue<SimulatedJob>,
-        ended: SimulatedRun,
+        queue: &mut FairQueue<ModelJob>,
+        ended: ModelRequest,
         at: Instant,
         now: f64,
         jitter: f64,
-        outcome: &mut SimulationResult,
+        outcome: &mut ModelResult,
     ) {
         let latency = Duration::from_secs_f64(now - ended.started);
         let status = StatusCode::from_u16(ended.reply.status).unwrap();
@@ -238,8 +238,8 @@ impl Simulation {
     }
 }
 
-fn auto(jobs: u32) -> Simulation {
-    Simulation {
+fn auto(jobs: u32) -> ModelRun {
+    ModelRun {
         jobs,
         per_host: PerHostLimit::Auto { max: None },
         retry: RetryPolicy::default(),
@@ -255,8 +255,8 @@ struct ThrottleStyle {
 }
 
 impl ThrottleStyle {
-    fn reply(self, latency: f64) -> SimulatedReply {
-        SimulatedReply {
+    fn reply(self, latency: f64) -> ModelReply {
+        ModelReply {
             latency,
             status: self.status,
             retry_after: self.retry_after,
@@ -278,7 +278,7 @@ const BARE_503: ThrottleStyle = ThrottleStyle {
 };
 
 /// Allows `per_second` requests per second of the server's clock, which is `phase` ahead.
-fn window(per_second: u32, phase: f64, latency: f64, throttle: ThrottleStyle) -> SimulatedServer {
+fn window(per_second: u32, phase: f64, latency: f64, throttle: ThrottleStyle) -> ServerModel {
     let (mut second, mut count) = (0, 0);
     Box::new(move |now, _| {
         let this = (now + phase) as u64;
@@ -295,7 +295,7 @@ fn window(per_second: u32, phase: f64, latency: f64, throttle: ThrottleStyle) ->
 }
 
 /// A token bucket of `burst` tokens, refilled with `per_second`.
-fn bucket(per_second: f64, burst: f64, latency: f64, throttle: ThrottleStyle) -> SimulatedServer {
+fn bucket(per_second: f64, burst: f64, latency: f64, throttle: ThrottleStyle) -> ServerModel {
     let (mut last, mut tokens) = (0.0, burst);
     Box::new(move |now, _| {
         tokens = (tokens + (now - last) * per_second).min(burst);
@@ -311,7 +311,7 @@ fn bucket(per_second: f64, burst: f64, latency: f64, throttle: ThrottleStyle) ->
 
 /// Fails unless everything was fetched within `ratio` times the ideal time, with at most this share
 /// of requests throttled.
-fn check(name: &str, outcome: &SimulationResult, ideal: f64, ratio: f64, throttled: f64) {
+fn check(name: &str, outcome: &ModelResult, ideal: f64, ratio: f64, throttled: f64) {
     let got = outcome.seconds / ideal;
     let share = f64::from(outcome.throttled) / f64::from(outcome.requests);
     println!("{name}: ratio {got:.3}, {:.1} % throttled", share * 100.0);
@@ -346,7 +346,7 @@ fn a_rate_limit_with_retry_after_is_met_and_used() {
 fn a_limit_of_a_few_requests_per_minute_is_learned() {
     for per_minute in [10, 30, 60] {
         let (mut since, mut count) = (0.0, 0);
-        let server: SimulatedServer = Box::new(move |now, _| {
+        let server: ServerModel = Box::new(move |now, _| {
             if now - since >= 60.0 {
                 (since, count) = (now, 0);
             }
@@ -354,7 +354,7 @@ fn a_limit_of_a_few_requests_per_minute_is_learned() {
             if count <= per_minute {
                 return ok(0.05);
             }
-            SimulatedReply {
+            ModelReply {
                 latency: 0.05,
                 status: 429,
                 retry_after: Some((60.0 - (now - since)).ceil() as u64),
@@ -401,7 +401,7 @@ fn a_rate_limit_without_retry_after_is_met() {
 }
 
 /// Latency that doubles with every further `limit` requests past `limit`.
-fn knee(limit: usize) -> SimulatedServer {
+fn knee(limit: usize) -> ServerModel {
     Box::new(move |_, n| {
         let past = n.saturating_sub(limit) as f64 / limit as f64;
         ok(0.02 * past.exp2())
