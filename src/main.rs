@@ -402,7 +402,7 @@ fn with_advice(text: String, problem: &Problem) -> String {
 fn introduction(server: &PracticeServer) -> String {
     let mut text = String::from("started a practice server on this machine with these pages:\n");
     for (url, what) in server.pages() {
-        text.push_str(&format!("  {url:<40} {what}\n"));
+        text.push_str(&format!("  {url:<36} {what}\n"));
     }
     text.push_str("fetching all of them concurrently; each line appears as its URL completes:\n");
     text
@@ -413,6 +413,6 @@ const STOPPING: &str = "stopping: requests in flight get 10 s; interrupt again t
 const EPILOGUE: &str = "
 three of these pages always fail, so the exit code is 1. Try next:
   fetchall --demo --json                 print JSON records
-  fetchall --demo --ordered -v           print in input order and log every retry
+  fetchall --demo --ordered -v           keep the order of the list; log retries
   fetchall --demo --simulate-failure     inject faults into 30 % of all requests
   fetchall your-list.txt                 fetch your own list";

@@ -95,9 +95,10 @@ fn lacks_scheme(text: &str) -> bool {
 
 /// Returns the scheme of `https//example.com/`.
 fn scheme_without_colon(text: &str) -> Option<&'static str> {
-    let (name, _) = text.split_once("//")?;
+    let (name, rest) = text.split_once('/')?;
     let mut schemes = ["http", "https"].into_iter();
-    schemes.find(|scheme| name.eq_ignore_ascii_case(scheme))
+    let scheme = schemes.find(|scheme| name.eq_ignore_ascii_case(scheme));
+    scheme.filter(|_| rest.starts_with('/'))
 }
 
 /// A URL without userinfo and fragment, and the userinfo separately.
@@ -172,7 +173,7 @@ impl UrlParser {
 /// removes.
 fn is_plain_origin(origin: &str) -> bool {
     let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':');
-    let (_, host) = origin.split_once("://").unwrap_or_default();
+    let (_, host) = origin.rsplit_once('/').unwrap_or_default();
     host.bytes().all(is_plain)
 }
 

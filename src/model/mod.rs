@@ -46,6 +46,7 @@ mod sitemap;
 mod spec_error;
 mod straggler;
 mod summary;
+pub(crate) mod sync;
 mod text;
 mod thread;
 mod time;

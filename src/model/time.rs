@@ -26,6 +26,10 @@ pub(crate) fn timestamp_span(start: &str, end: &str) -> Option<Duration> {
 /// Returns the current time of tokio's clock, which tests can pause.
 #[must_use]
 pub(crate) fn now() -> Instant {
+    #[cfg(all(test, interleaved))]
+    if let Some(now) = super::sync::virtual_now() {
+        return now;
+    }
     tokio::time::Instant::now().into_std()
 }
 

@@ -13,6 +13,8 @@ mod circuit_breaker;
 mod fuzz;
 mod host_change;
 mod host_control;
+#[cfg(all(test, interleaved))]
+mod interleavings;
 mod lease;
 mod limit;
 mod pace;
@@ -30,13 +32,14 @@ mod timers;
 mod tuning;
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Method;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use url::Url;
 
+use crate::model::sync::{Mutex, MutexGuard, Notify, sleep_until};
 use crate::model::{
     Attempt, Feedback, FetchError, HostKey, HostVerdict, Job, LiveStats, ROBOTS_PATH, RobotsBody,
     SettledJob, Straggler, deadline_after, is_robots_txt, now,
@@ -543,7 +546,7 @@ impl Scheduler {
                 None => changed.await,
                 Some(due) => tokio::select! {
                     biased;
-                    () = tokio::time::sleep_until(due.into()) => {}
+                    () = sleep_until(due.into()) => {}
                     () = changed => {}
                 },
             }
