@@ -13,7 +13,8 @@ mod circuit_breaker;
 mod fuzz;
 mod host_change;
 mod host_control;
-#[cfg(all(test, interleaved))]
+#[cfg(test)]
+#[cfg(interleaved)]
 mod interleavings;
 mod lease;
 mod limit;
