@@ -135,6 +135,7 @@ pub mod program {
         HostLimit, HostLimits, LimitUpdate, PerHostLimit, RetryPolicy, ScheduleOptions,
         SegmentRules,
     };
+    pub use crate::store::check_pack_name;
 }
 
 pub use fetch::{

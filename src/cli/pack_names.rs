@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fetchall::Shard;
+use fetchall::program::check_pack_name;
 
 use super::Cli;
 use super::usage_error::UsageError;
@@ -29,6 +30,7 @@ pub(super) fn pack_name(cli: &Cli) -> Result<Option<PathBuf>, UsageError> {
             "{n} is for the name of the file, not of a directory",
         ));
     }
+    check_pack_name(&path).map_err(|error| wrong(&path, &error.to_string()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match name.matches(NUMBER).count() {
         0 => match option_for_series(cli) {
@@ -109,7 +111,7 @@ fn split_end(path: &Path) -> (String, &'static str) {
     (stem.to_owned(), end)
 }
 
-fn wrong(path: &Path, wrong: &'static str) -> UsageError {
-    let path = path.to_owned();
+fn wrong(path: &Path, wrong: &str) -> UsageError {
+    let (path, wrong) = (path.to_owned(), wrong.to_owned());
     UsageError::PackName { path, wrong }
 }

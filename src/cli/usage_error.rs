@@ -91,7 +91,7 @@ pub enum UsageError {
     OutputDir { path: PathBuf, wrong: String },
     /// `--pack` with a name that cannot be used.
     #[error("--pack {}: {wrong}", path.display())]
-    PackName { path: PathBuf, wrong: &'static str },
+    PackName { path: PathBuf, wrong: String },
     /// An option for a series of packs, and a single pack.
     #[error("--{option}: is for packs with numbers; write --pack '{}'", instead.display())]
     PackWithoutNumber {

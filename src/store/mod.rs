@@ -43,6 +43,8 @@ pub(crate) use file_store::{
 };
 pub(crate) use memory::MemoryStore;
 pub(crate) use pack_files::PackFiles;
+#[cfg(feature = "cli")]
+pub use pack_format::check_pack_name;
 pub(crate) use pack_store::{
     FinishCallback, FinishStage, KnownPack, PackOptions, PackStore, UnusablePack,
 };

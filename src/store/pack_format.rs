@@ -42,6 +42,14 @@ impl PackFormat {
     }
 }
 
+/// Checks that the name of a pack says its format.
+///
+/// # Errors
+/// [`PackError`] if it does not.
+pub fn check_pack_name(path: &Path) -> Result<(), PackError> {
+    PackFormat::of_name(path).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,12 +16,13 @@ const SITE: &str = "https://example.com";
 /// The name of its directory below `-o DIR`.
 const SITE_DIR: &str = "example.com";
 /// Options of other programs in the documents.
-const OTHER_OPTIONS: [&str; 19] = [
+const OTHER_OPTIONS: [&str; 20] = [
     // A field of `--failed`.
     "--invalid",
     "--array",
     "--bench",
     "--block",
+    "--cfg",
     "--deferred-input",
     "--features",
     "--jobs",

@@ -9,13 +9,17 @@ use crate::support::{Run, Server, Texts, binary, closed_port, response};
 
 /// Checks that the file is unchanged, and that the message matches this snapshot.
 fn refused(pack: &Path, args: &[&str], why: &str) {
+    refused_with(3, pack, args, why);
+}
+
+fn refused_with(code: i32, pack: &Path, args: &[&str], why: &str) {
     let url = format!("http://{}/", closed_port());
     let pack = pack.to_str().unwrap();
     let done = Run::new()
         .args(["--pack", pack])
         .args(args.iter().copied())
         .urls([url])
-        .expect_exit(3);
+        .expect_exit(code);
     assert!(done.stderr.contains(pack), "{}", done.stderr);
     let mut texts = Texts::new();
     texts.hide(pack, "PACK");
@@ -150,9 +154,9 @@ fn a_folder_and_a_pipe() {
 fn a_name_that_does_not_say_what_it_is() {
     for name in ["pages.zip", "pages", "pages.warc.zst"] {
         let packing = Packing::new(name);
-        refused(&packing.path(), &[], "name_of_no_pack");
+        refused_with(2, &packing.path(), &[], "name_of_no_pack");
         fs::write(packing.path(), "mine").unwrap();
-        refused(&packing.path(), &[], "name_of_no_pack");
+        refused_with(2, &packing.path(), &[], "name_of_no_pack");
         assert_eq!(packing.bytes(), b"mine");
         assert_eq!(packing.files(), [name]);
     }
