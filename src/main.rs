@@ -63,7 +63,11 @@ fn main() -> ExitCode {
 
 /// Prints the result of an action such as `--print-config`.
 fn print(text: &str) -> ExitCode {
-    match cli::print(text) {
+    printed(cli::print(text))
+}
+
+fn printed(result: io::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(EXIT_PIPE_CLOSED),
         Err(error) => fail_with(&format!("cannot write to stdout: {error}"), EXIT_RUN_FAILED),
@@ -73,11 +77,12 @@ fn print(text: &str) -> ExitCode {
 /// Prints why the command line was rejected, or the help if it was requested.
 fn reject(error: &CliError) -> ExitCode {
     match error {
-        CliError::Usage(error) => {
+        CliError::Usage(error) if error.use_stderr() => {
             // Ignored if the stream is closed.
             let _ = error.print();
-            ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 })
+            ExitCode::from(EXIT_USAGE)
         }
+        CliError::Usage(help) => printed(help.print().and_then(|()| io::stdout().flush())),
         other => fail_with(&other.to_string(), EXIT_USAGE),
     }
 }

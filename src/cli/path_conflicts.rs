@@ -2,8 +2,8 @@
 //! twice.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use fetchall::program::{Source, add_extension};
 
@@ -11,6 +11,9 @@ use super::Cli;
 use super::config_paths::is_url;
 use super::fs_util::{FileId, is_stdin};
 use super::usage_error::UsageError;
+
+/// Links that are followed to a file that an output creates, as by Linux.
+const MAX_LINKS: usize = 40;
 
 /// Returns the long names of the options that read stdin, also if they name it `/dev/stdin`.
 pub(super) fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {
@@ -135,11 +138,13 @@ pub(super) fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageEr
         ("stdout or stderr", FileId::of_stream(&io::stdout()), None),
         ("stdout or stderr", FileId::of_stream(&io::stderr()), None),
     ];
-    seen.extend(
-        saved
-            .iter()
-            .map(|path| ("the saved output", FileId::of_path(path), Some(path))),
-    );
+    seen.extend(saved.iter().map(|path| {
+        (
+            "the saved output",
+            FileId::of_path(path),
+            Some(place_of(path)),
+        )
+    }));
     let data = cli
         .request
         .data
@@ -159,8 +164,9 @@ pub(super) fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageEr
             let path = path.clone();
             return Err(UsageError::WritesInput { option, path });
         }
-        let is_same = |(_, other, name): &&(&str, Option<FileId>, Option<&PathBuf>)| {
-            (id.is_some() && *other == id) || *name == Some(path)
+        let place = Some(place_of(path));
+        let is_same = |(_, other, taken): &&(&str, Option<FileId>, Option<PathBuf>)| {
+            (id.is_some() && *other == id) || *taken == place
         };
         if let Some((by, ..)) = seen.iter().find(is_same) {
             let path = path.clone();
@@ -172,9 +178,28 @@ pub(super) fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageEr
             "cookie-jar" => "--cookie-jar",
             _ => "--summary-json",
         };
-        seen.push((name, id, Some(path)));
+        seen.push((name, id, place));
     }
     Ok(())
+}
+
+/// Returns where a file is, or would be created, whatever way a path names it.
+fn place_of(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let Ok(target) = fs::read_link(&path) else {
+            break;
+        };
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    let dir = match path.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        _ => Path::new("."),
+    };
+    match (fs::canonicalize(dir), path.file_name()) {
+        (Ok(dir), Some(name)) => dir.join(name),
+        _ => std::path::absolute(&path).unwrap_or(path),
+    }
 }
 
 /// Checks that no input is a file that this run appends to: reading it would never end.

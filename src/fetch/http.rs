@@ -31,7 +31,7 @@ use super::proxy::basic_auth;
 use super::public_address::{NonPublicAddress, check_literal};
 use super::received::HttpBody;
 use super::tunnel::{TunnelRefusal, shown};
-use super::{RawResponse, Transport};
+use super::{RawResponse, Transport, upload};
 use crate::model::{
     Attempt, Cause, DESCRIPTOR_TIMEOUT, FetchError, ResendCause, ResponseHead, SendMode,
     SentRequest, WireState,
@@ -263,6 +263,21 @@ impl HttpTransport {
     }
 
     async fn send(
+        &self,
+        mut request: reqwest::Request,
+        variant: ClientVariant,
+        attempt: &Attempt,
+        wire: &Arc<WireState>,
+    ) -> Result<reqwest::Response, FetchError> {
+        let upload = upload::in_pieces(&mut request, attempt);
+        let mut sent = self.send_whole(request, variant, attempt, wire).await;
+        if let (Some(upload), Ok(response)) = (upload, &mut sent) {
+            upload.responded(response);
+        }
+        sent
+    }
+
+    async fn send_whole(
         &self,
         request: reqwest::Request,
         variant: ClientVariant,

@@ -33,6 +33,7 @@ mod tls;
 mod tls_version;
 mod trust;
 mod tunnel;
+mod upload;
 mod wire_lines;
 
 use std::future::Future;

@@ -193,8 +193,9 @@ pub struct HttpOptions {
     /// Timeout for DNS, TCP and TLS together. Default: 10 s.
     pub connect_timeout: Duration,
     /// How long an HTTP/2 connection with pending requests may be silent before a ping is sent,
-    /// and how long to wait for the reply. Without pings, every retry would wait on the same dead
-    /// connection. Default: 10 s.
+    /// and how long to wait for the reply. Without pings, a dead connection would get new requests
+    /// for ever. A busy server replies late, so this is no shorter than what a response may take.
+    /// Default: 1 min.
     pub ping: Duration,
 }
 
@@ -227,7 +228,7 @@ impl Default for HttpOptions {
             keep_requests: false,
             version: HttpVersion::Auto,
             connect_timeout: Duration::from_secs(10),
-            ping: Duration::from_secs(10),
+            ping: Duration::from_secs(60),
         }
     }
 }

@@ -9,11 +9,11 @@ use std::io;
 use serde::{Serialize, Serializer};
 
 use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
-use super::columns::{ALL_COLUMNS, ColumnRules, UrlRating, keep_text};
+use super::columns::{ALL_COLUMNS, ColumnRules, URL_COLUMN_FIELD, UrlRating, keep_text};
 use super::flaw::ListFlaw;
 use super::line_builder::{
-    JsonBytes, LineBuilder, NOT_UTF8, ParsedLine, as_base64, invalid, invalid_as_json, job, marked,
-    no_request, prior_reason, with_columns,
+    INVALID_FIELD, JsonBytes, LineBuilder, NOT_UTF8, ParsedLine, as_base64, invalid,
+    invalid_as_json, job, marked, no_request, prior_reason, with_columns,
 };
 use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
 use super::row::{CellDelimiter, RowFlaw};
@@ -43,7 +43,16 @@ const COLUMNS: [&str; 12] = [
 ];
 /// Fields known only in JSON Lines. Columns with these names must not take effect when a row is
 /// kept as a JSON line.
-const JSON_ONLY: [&str; 4] = ["headers", "body_base64", "outcome", "request"];
+const JSON_ONLY: [&str; 6] = [
+    "headers",
+    "body_base64",
+    "outcome",
+    "request",
+    URL_COLUMN_FIELD,
+    INVALID_FIELD,
+];
+/// Those of them that a record has.
+const OF_RECORD: [&str; 3] = ["body_base64", "outcome", "request"];
 
 /// A list in CSV or TSV.
 pub(super) struct CsvList {
@@ -311,7 +320,7 @@ impl CsvHeader {
                 continue;
             }
             let is_repeated = !seen.insert(folded(name));
-            let is_of_record = self.has_results && name != "headers";
+            let is_of_record = self.has_results && OF_RECORD.contains(&name.as_str());
             let is_effective = JSON_ONLY.contains(&name.as_str()) && !is_of_record;
             if !is_repeated && !is_effective && !name.is_empty() {
                 continue;
@@ -893,6 +902,16 @@ mod tests {
             other => panic!("{other:?}"),
         };
         columns.map(Columns::as_json)
+    }
+
+    #[test]
+    fn columns_with_the_names_of_our_own_marks_have_no_effect_when_read_again() {
+        for name in [URL_COLUMN_FIELD, INVALID_FIELD] {
+            let list = format!("url,{name},x\nhttp://a/1,x,http://a/2\n");
+            let raw = whole::job(InputFormat::Csv, &list).raw.unwrap();
+            let again = whole::job(InputFormat::JsonLines, std::str::from_utf8(&raw).unwrap());
+            assert_eq!(again.url.as_str(), "http://a/1");
+        }
     }
 
     /// Spreadsheets write semicolons where a comma separates decimals.

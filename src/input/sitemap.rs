@@ -14,10 +14,10 @@ use super::list::{EntryOrigin, InputList, ListRules, ListStep, lines_form};
 use super::sitemap_xml::{SitemapEntry, SitemapKind, SitemapReader, SitemapStep};
 use super::stream::InputStream;
 use super::text::TextList;
-use super::url::{UrlParser, display_line};
+use super::url::{ParsedUrl, UrlParser, display_line};
 use crate::model::{
-    Cause, ColumnsBuilder, FetchError, InputPosition, Job, LineOptions, ListEntry, PartForm,
-    PendingSitemap, SettledJob, SitemapReply, is_same_origin,
+    Cause, ColumnsBuilder, Credentials, FetchError, InputPosition, Job, LineOptions, ListEntry,
+    PartForm, PendingSitemap, SettledJob, SitemapReply, is_same_origin,
 };
 
 /// Sitemaps of an index that are fetched ahead of the one being read.
@@ -109,7 +109,7 @@ impl SitemapList {
     fn invalid(&self, url: &str, position: InputPosition, flaw: impl Into<ListFlaw>) -> ListEntry {
         let raw = match self.rules.has_fields {
             true => url_as_json(url, &self.rules),
-            false => url.as_bytes().into(),
+            false => invalid_line(url).into_bytes().into(),
         };
         invalid(position, display_line(url.as_bytes()), raw, flaw)
     }
@@ -140,7 +140,7 @@ impl SitemapList {
                 let differs = self.rules.has_fields || url != parsed.0.as_str();
                 let raw = differs.then(|| match self.rules.has_fields {
                     true => url_as_json(url, &self.rules),
-                    false => url.as_bytes().into(),
+                    false => line_of(url, &parsed).into_bytes().into(),
                 });
                 let mut columns = ColumnsBuilder::default();
                 if let Some(modified) = &entry.modified {
@@ -295,6 +295,36 @@ impl InputList for SitemapList {
     fn position(&self) -> u64 {
         self.top.as_ref().map_or(0, OpenSitemap::position)
     }
+}
+
+/// Returns the URL of an entry as a line of a text list, where blanks end it and `#` may begin a
+/// comment.
+fn line_of(url: &str, (parsed, credentials): &ParsedUrl) -> String {
+    if is_line(url) {
+        return url.to_owned();
+    }
+    let mut whole = parsed.clone();
+    if let Some(Credentials { user, password }) = credentials.as_deref() {
+        let coded = |text: &str| text.replace('%', "%25");
+        // Both calls fail only for URLs without a host.
+        let _ = whole.set_username(&coded(user));
+        let _ = whole.set_password((!password.is_empty()).then(|| coded(password)).as_deref());
+    }
+    whole.into()
+}
+
+/// Returns a line of a text list for the text of an entry that is no URL. Nothing else is skipped
+/// there, and no line is more than one.
+fn invalid_line(text: &str) -> String {
+    match is_line(text) && !text.is_empty() {
+        true => text.to_owned(),
+        false => format!("<loc>{}</loc>", text.replace(|c| c < ' ', " ")),
+    }
+}
+
+fn is_line(text: &str) -> bool {
+    let is_blank = |c: char| c.is_whitespace() || c.is_control();
+    !text.starts_with('#') && !text.contains(is_blank)
 }
 
 /// Emits a sitemap that failed as an entry of the list.

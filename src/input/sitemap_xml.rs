@@ -27,6 +27,9 @@ const MAX_ERROR_BYTES: usize = 120;
 /// Maximum bytes of a name in a message.
 const MAX_NAME_BYTES: usize = 40;
 
+/// Said of text behind a sitemap, such as a list that was appended to it.
+const BEHIND_ROOT: &str = "there is text behind its last element; what is no part of it is a list of its own, in another file";
+
 /// The type of a document, by its root element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SitemapKind {
@@ -206,7 +209,13 @@ impl<R: BufRead> SitemapReader<R> {
                 self.depth = self.depth.saturating_sub(1);
                 return Ok(self.end(self.depth));
             }
-            Event::Text(text) => self.add(&text.xml10_content()),
+            Event::Text(text) => {
+                let text = text.xml10_content();
+                if self.depth == 0 && self.kind.is_some() && !text.trim().is_empty() {
+                    return Err(invalid(BEHIND_ROOT.to_owned()));
+                }
+                self.add(&text);
+            }
             Event::CData(text) => self.add(&text.xml10_content()),
             Event::GeneralRef(entity) => self.add_entity(entity),
             Event::Eof if self.kind.is_none() => return Err(invalid("it is empty".to_owned())),

@@ -105,6 +105,12 @@ impl RawLine {
         self.reservation = Some(Arc::new(reservation));
     }
 
+    /// Returns the reservation, if the line is heavy.
+    #[must_use]
+    pub(crate) fn reservation(&self) -> Option<Arc<LineReservation>> {
+        self.reservation.clone()
+    }
+
     /// Whether the line has a reservation, so that reading may be waiting for its release.
     #[must_use]
     pub(crate) fn is_heavy(&self) -> bool {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::inner_url::mask_urls;
+
 /// Types under which servers send a page as a page, or as its source.
 const PAGE_TYPES: [&str; 3] = ["text/html", "application/xhtml+xml", "text/plain"];
 
@@ -50,8 +52,10 @@ impl FromStr for ExpectedTypes {
         for range in text.split(',') {
             let range = range.trim();
             if !is_range(range) {
+                let shown = mask_urls(range);
+                let shown = shown.as_deref().unwrap_or(range);
                 return Err(format!(
-                    "expected a media type such as image/* or application/pdf, not {range:?}"
+                    "expected a media type such as image/* or application/pdf, not {shown:?}"
                 ));
             }
             if !list.is_empty() {
@@ -91,6 +95,12 @@ mod tests {
 
     fn types(text: &str) -> ExpectedTypes {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_url_in_the_wrong_column_shows_no_password() {
+        let error = ExpectedTypes::from_str("http://me:s3cret@a/b").unwrap_err();
+        assert!(error.ends_with("\"http://***@a/b\""), "{error}");
     }
 
     #[test]

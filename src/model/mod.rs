@@ -62,7 +62,7 @@ pub(crate) use archive_only::{ArchiveOnlyBody, MAX_ARCHIVE_ONLY_BYTES, Truncatio
 #[cfg(test)]
 pub(crate) use attempt::Rejections;
 pub(crate) use attempt::{Attempt, Hop, JobHistory, SendMode};
-pub(crate) use budget::{LineBudget, RawLine};
+pub(crate) use budget::{LineBudget, LineReservation, RawLine};
 pub(crate) use byte_ranges::ByteRanges;
 pub use columns::Columns;
 pub(crate) use columns::{ColumnsBuilder, column_text};

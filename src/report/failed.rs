@@ -6,13 +6,14 @@ use std::path::Path;
 
 use super::stream::DeviceStream;
 use super::{Reporter, SharedEndingCheck};
-use crate::model::{EngineEvent, OutcomeName, Summary};
+use crate::model::{EngineEvent, ErrorKind, OutcomeName, Summary};
 
 /// Copies failed input lines to a file. This is the only output that may contain a password from a
 /// URL, so the file has mode 0600.
 pub(crate) struct FailedLines {
     file: BufWriter<FailedTarget>,
     end: u8,
+    has_begun: bool,
     /// Whether the old content is still there: it stays if the list has no URL.
     keeps_old: bool,
 }
@@ -86,9 +87,27 @@ impl FailedLines {
         Ok(Self {
             file: BufWriter::new(target),
             end,
+            has_begun: false,
             keeps_old: is_kept_if_empty,
         })
     }
+
+    /// Keeps the first line, which is no request, from being taken for the beginning of another
+    /// format. What `--failed` makes of other formats begins with an object, which is recognized.
+    fn write_guard(&mut self, line: &[u8]) -> io::Result<()> {
+        match self.end {
+            _ if is_plain(line) || line.starts_with(b"{\"") => Ok(()),
+            0 => self.file.write_all(b"\0"),
+            end => self.file.write_all(&[b'#', end]),
+        }
+    }
+}
+
+/// Whether a line is text that begins like no format.
+fn is_plain(line: &[u8]) -> bool {
+    let is_begun = |first: &u8| first.is_ascii_alphanumeric() || *first == b'#';
+    let is_text = |text: &str| !text.chars().any(|c| c.is_control() && c != '\n');
+    line.first().is_some_and(is_begun) && std::str::from_utf8(line).is_ok_and(is_text)
 }
 
 /// Sets mode 0600 on an existing file, too; the mode given to `open` applies to new files only.
@@ -112,10 +131,18 @@ impl Reporter for FailedLines {
         if settled.record.outcome != OutcomeName::Failed {
             return Ok(());
         }
+        let is_invalid = settled
+            .record
+            .error
+            .as_ref()
+            .is_some_and(|error| error.kind == ErrorKind::InvalidUrl);
         let line = settled
             .raw
             .as_deref()
             .map_or(settled.record.url.as_bytes(), |line| line);
+        if !std::mem::replace(&mut self.has_begun, true) && is_invalid {
+            self.write_guard(line)?;
+        }
         self.file.write_all(line)?;
         self.file.write_all(&[self.end])
     }

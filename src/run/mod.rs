@@ -146,8 +146,8 @@ fn transport(config: &Config) -> Result<HttpTransport, TransportError> {
     // A pack holds the requests, too.
     http.keep_requests |= config.save.pack.is_some();
     if let Some(window) = config.engine.stall_timeout {
-        // A dead connection must be detected before its requests run into the stall timeout.
-        http.ping = http.ping.min(window / 3);
+        // A server that replies to pings only once it has made its response still has all of it.
+        http.ping = window;
     }
     let idle = config
         .schedule

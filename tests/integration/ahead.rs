@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{Read, Write};
 
 use fetchall::{OutcomeName, Record};
 
@@ -111,6 +111,30 @@ fn large_bodies_of_a_list_are_read_ahead_only_so_far() {
             .go();
         assert_eq!(done.records.len(), 12, "{}", done.stderr);
         assert!(done.peak < PROMISED, "{name}: {} KiB", done.peak);
+    }
+}
+
+/// A server may respond before it has read the request, and then read no more of it.
+#[test]
+fn a_body_that_a_server_does_not_read_is_let_go_of() {
+    for (status, ok) in [("200 OK", true), ("413 Content Too Large", false)] {
+        let server = Server::start(move |connection| {
+            connection.stream.read_exact(&mut [0; 100])?;
+            connection.send(&response(status, &[], b"early"))?;
+            std::thread::sleep(std::time::Duration::from_secs(30));
+            Ok(())
+        });
+        let mut list = tempfile::NamedTempFile::new().unwrap();
+        let body = "x".repeat(15_000_000);
+        for n in 0..8 {
+            let url = server.url(&format!("/{n}"));
+            writeln!(list, r#"{{"url":"{url}","method":"POST","body":"{body}"}}"#).unwrap();
+        }
+        let list = list.path().to_str().unwrap();
+        let done = Run::new().args(["-q", "--input-format=jsonl", list]).go();
+        assert_eq!(done.records.len(), 8, "{}", done.stderr);
+        assert!(done.records.iter().all(|record| record.ok == ok));
+        assert!(done.peak < PROMISED, "{status}: {} KiB", done.peak);
     }
 }
 

@@ -47,6 +47,23 @@ fn what_can_not_be_written_gets_a_next_step() {
     insta::assert_snapshot!("can_not_be_written", placeholders(&page, &[]));
 }
 
+#[test]
+fn help_that_can_not_be_written_is_no_success() {
+    for argument in ["--help", "-h", "--version"] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = crate::support::binary()
+            .arg(argument)
+            .stdout(full)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{argument}");
+        assert!(!output.stderr.is_empty());
+    }
+}
+
 /// `require_equals`: the next argument is not a SPEC.
 #[test]
 fn a_spec_after_a_blank_is_told_where_its_equals_sign_goes() {

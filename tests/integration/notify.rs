@@ -367,6 +367,28 @@ fn the_summary_is_written_however_the_run_ended() {
         .arg(site.url("/1"))
         .expect_exit(2);
     entry(&mut page, "the report", &done.stderr);
+    // Also by another name, before either exists.
+    std::os::unix::fs::symlink("new", dir.path().join("link")).unwrap();
+    let new = dir.path().join("new").display().to_string();
+    for other in ["./new", "../{DIR}/new", "link"] {
+        let name = dir.path().file_name().unwrap().to_str().unwrap();
+        let other = dir.path().join(other.replace("{DIR}", name));
+        for first in ["--report", "--pack", "--journal", "--failed"] {
+            let first = match first {
+                "--pack" => [first, &format!("{new}.warc")],
+                _ => [first, &new],
+            };
+            let other = match first[0] {
+                "--pack" => format!("{}.warc", other.display()),
+                _ => other.display().to_string(),
+            };
+            if first[0] == "--pack" && other.ends_with("link.warc") {
+                continue;
+            }
+            let run = Run::new().args(first).args(["--summary-json", &other]);
+            run.arg(site.url("/1")).expect_exit(2);
+        }
+    }
     let folder = dir.path().join("folder");
     let late = folder.join("summary.json");
     std::fs::create_dir(&folder).unwrap();

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use fetchall::{ErrorKind, OutcomeName};
 
-use crate::support::{Run, Server, closed_port, entry, placeholders, response, times};
+use crate::support::{Done, Run, Server, closed_port, entry, placeholders, response, times};
 
 fn pages() -> Server {
     Server::http(|request| {
@@ -235,6 +235,16 @@ fn with_body_a_large_one_needs_max_size() {
     assert_eq!(done.record().body.as_ref().unwrap().len(), 9 << 20);
 }
 
+fn sorted_messages(done: &Done) -> Vec<String> {
+    let mut messages: Vec<_> = done
+        .records
+        .iter()
+        .map(|record| format!("{} {}", record.url, record.error.as_ref().unwrap().message))
+        .collect();
+    messages.sort();
+    messages
+}
+
 #[test]
 fn failed_lines_are_copied_as_they_were_and_can_be_fed_back() {
     let server = pages();
@@ -253,6 +263,27 @@ fn failed_lines_are_copied_as_they_were_and_can_be_fed_back() {
         std::fs::read_to_string(&failed).unwrap(),
         format!("{missing}\nnot a url\n")
     );
+    // A line that settles first must not decide what the file is.
+    for (line, format, is_marked) in [
+        ("not a url", "text", false),
+        ("<html>", "text", true),
+        ("<?xml version=\"1.0\"?>", "text", true),
+        ("%PDF-1.7", "text", true),
+        ("[1]", "jsonl", true),
+        ("{", "jsonl", true),
+        ("{\"url\":7}", "jsonl", false),
+    ] {
+        let list = match format {
+            "text" => format!("{missing}\n{line}\n"),
+            _ => format!("{{\"url\":\"{missing}\"}}\n{line}\n"),
+        };
+        let run = || Run::new().args(["--failed", path, "--input-format", format, "--json"]);
+        let first = run().stdin(list.as_str()).expect_exit(1);
+        let text = std::fs::read_to_string(&failed).unwrap();
+        assert_eq!(text.starts_with("#\n"), is_marked, "{text}");
+        let again = run().stdin(text.as_str()).expect_exit(1);
+        assert_eq!(sorted_messages(&again), sorted_messages(&first), "{line}");
+    }
     assert_eq!(
         failed.metadata().unwrap().permissions().mode() & 0o777,
         0o600

@@ -269,10 +269,40 @@ fn files_and_stdin_are_sitemaps_by_their_content() {
         .stdin("<urlset/>")
         .expect_exit(1);
     assert_eq!(done.failure().0, ErrorKind::InvalidUrl);
-    for xml in ["<?xml version=\"1.0\"?><svg/>", "<urlset><url>"] {
+    let appended = "<urlset></urlset>\nhttp://127.0.0.1:1/";
+    for xml in ["<?xml version=\"1.0\"?><svg/>", "<urlset><url>", appended] {
         let done = Run::new().text().stdin(xml).expect_exit(2);
         assert!(done.stderr.contains("cannot read -: "), "{}", done.stderr);
     }
+}
+
+/// Blanks and `#` mean something else in the text list that `--failed` is.
+#[test]
+fn failed_entries_are_the_same_requests_again() {
+    let server = Server::http(|_| response("404 Not Found", &[], b"no"));
+    let dir = tempfile::tempdir().unwrap();
+    let failed = dir.path().join("again.txt");
+    let at = server.url("/");
+    let with_password = at.replace("http://", "http://me:p%2541w @");
+    let list = format!(
+        "<urlset><url><loc></loc></url><url><loc>{at}1 #c</loc></url><url><loc>{at}2 3</loc></url>\
+         <url><loc># x</loc></url><url><loc>{at}4&#xA0;</loc></url><url><loc>no url</loc></url>\
+         <url><loc>{with_password}5 </loc></url></urlset>"
+    );
+    let sent = |list: String| {
+        let before = server.requests().len();
+        let done = Run::new()
+            .args(["--ordered", "--failed", failed.to_str().unwrap()])
+            .stdin(list)
+            .expect_exit(1);
+        assert_eq!(done.records.len(), 7, "{}", done.stdout);
+        let mut requests = server.requests().split_off(before);
+        requests.sort();
+        requests
+    };
+    let first = sent(list);
+    assert_eq!(first.len(), 4);
+    assert_eq!(sent(fs::read_to_string(&failed).unwrap()), first);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,8 +12,7 @@ use crate::support::frames::{
 };
 use crate::support::{Done, Out, Run, Server, logged};
 
-/// Longer than over HTTP/1.1: a client waits for the response to a ping for two thirds of this
-/// time, and the two must be distinguishable on a busy machine.
+/// Longer than over HTTP/1.1, for a busy machine.
 const STALL: Duration = Duration::from_millis(1200);
 /// Maximum resident memory of a run, in KiB. Informational heads are kept until the request
 /// processes them, which it does only when the connection pauses: 20 MB of them.
@@ -232,21 +231,22 @@ fn a_stream_that_is_refused_costs_nothing_up_to_ten_times() {
 #[test]
 fn pings_find_a_dead_connection_and_the_next_try_goes_over_another() {
     // The second request gets no response, nor does any other request on that connection.
-    for (args, urls) in [("-j1", 3), ("-j8", 8)] {
+    for (args, urls) in [("-j1", 8), ("-j8", 16)] {
         let server = http2(|peer, stream, number| match number {
             1 => peer.fall_silent(),
             _ => peer.answer(stream),
         });
         let urls = (0..urls).map(|n| server.url(&format!("/{n}")));
         let done = run()
-            .args([args, "--stall-timeout=3s", "--retries=1"])
+            .args([args, "--stall-timeout=1s", "--retries=1"])
             .urls(urls)
             .go();
         assert_eq!(done.code, Some(0), "{}", done.stdout);
-        assert!(done.records.iter().any(|record| record.attempts == 2));
-        assert_eq!(server.connections(), 2);
+        // Without pings, nearly all would be sent on it first.
+        let lost = done.records.iter().filter(|record| record.attempts == 2);
+        assert!((1..=8).contains(&lost.count()), "{}", done.stdout);
         assert!(
-            done.took < Duration::from_secs(3) + SLACK,
+            done.took < Duration::from_secs(4) + SLACK,
             "{:?}",
             done.took
         );
@@ -254,15 +254,21 @@ fn pings_find_a_dead_connection_and_the_next_try_goes_over_another() {
 }
 
 #[test]
-fn a_dead_connection_is_a_reset_and_not_waited_for_as_long_as_a_head() {
-    let server = http2(|peer, _, _| peer.fall_silent());
-    let done = run()
-        .args(["--stall-timeout=6s", "--retries=0", &server.url("/")])
-        .go();
-    assert_eq!(done.failure(), (ErrorKind::Reset, 1), "{}", done.message());
-    insta::assert_snapshot!("connection_that_is_dead", done.message());
-    // Two thirds of it; a slow server that answers pings has all of it.
-    assert!(done.record().elapsed_ms.unwrap() >= 4000, "{}", done.stdout);
+fn a_busy_server_may_reply_to_pings_late() {
+    let busy = Duration::from_millis(2500);
+    let server = http2(move |peer, stream, _| {
+        peer.be_busy(busy);
+        peer.answer(stream)
+    });
+    // Also where the connection was idle before: then a ping is sent with the request.
+    for _ in 0..2 {
+        let done = run()
+            .args(["-j1", "--stall-timeout=3s", "--retries=0"])
+            .urls([server.url("/1"), server.url("/2")])
+            .go();
+        assert_eq!(done.code, Some(0), "{}", done.stdout);
+        assert!(done.took >= 2 * busy);
+    }
 }
 
 #[test]

@@ -101,6 +101,12 @@ impl Peer {
         io::copy(&mut *stream, &mut io::sink()).map(drop)
     }
 
+    /// Does nothing else, not even respond to pings, for this long.
+    pub fn be_busy(&self, busy: std::time::Duration) {
+        let _stream = self.0.lock().unwrap();
+        std::thread::sleep(busy);
+    }
+
     pub fn close(&self) -> io::Result<()> {
         self.0.lock().unwrap().shutdown(std::net::Shutdown::Both)
     }

@@ -220,7 +220,7 @@ pub const FAULTS: &[Http2Fault] = &[
     fault(
         "flood-of-resets",
         |peer, stream| peer.flood(&frame(RST_STREAM, 0, stream, &[0, 0, 0, 7])),
-        Transient(Reset),
+        Silence,
     ),
     fault(
         "flood-of-resets-of-streams-that-are-not",
