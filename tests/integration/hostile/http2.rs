@@ -231,7 +231,7 @@ fn a_stream_that_is_refused_costs_nothing_up_to_ten_times() {
 #[test]
 fn pings_find_a_dead_connection_and_the_next_try_goes_over_another() {
     // The second request gets no response, nor does any other request on that connection.
-    for (args, urls) in [("-j1", 8), ("-j8", 16)] {
+    for (args, urls, most) in [("-j1", 8, 3), ("-j8", 60, 24)] {
         let server = http2(|peer, stream, number| match number {
             1 => peer.fall_silent(),
             _ => peer.answer(stream),
@@ -242,9 +242,9 @@ fn pings_find_a_dead_connection_and_the_next_try_goes_over_another() {
             .urls(urls)
             .go();
         assert_eq!(done.code, Some(0), "{}", done.stdout);
-        // Without pings, nearly all would be sent on it first.
+        // Without pings, all others would be sent on it first.
         let lost = done.records.iter().filter(|record| record.attempts == 2);
-        assert!((1..=8).contains(&lost.count()), "{}", done.stdout);
+        assert!((1..=most).contains(&lost.count()), "{}", done.stdout);
         assert!(
             done.took < Duration::from_secs(4) + SLACK,
             "{:?}",
