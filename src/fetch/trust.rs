@@ -179,6 +179,12 @@ impl FileCertificates {
     }
 }
 
+/// Whether a certificate names itself as its authority.
+fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
+    let parsed = X509Certificate::from_der(certificate);
+    parsed.is_ok_and(|(_, parsed)| parsed.issuer() == parsed.subject())
+}
+
 /// Whether a certificate may sign others. Before version 3 of X.509, certificates do not say.
 fn may_sign(certificate: &X509Certificate<'_>) -> bool {
     match (certificate.basic_constraints(), certificate.key_usage()) {
@@ -262,13 +268,19 @@ impl ServerCertVerifier for SourceVerifier {
         let verifier = verifier.get_or_init(|| Verifier::new(Arc::clone(&self.provider)).ok());
         // Without a verifier, nothing is trusted.
         let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        verifier.as_ref().ok_or(unknown)?.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        )
+        let verified = verifier
+            .as_ref()
+            .ok_or(unknown.clone())?
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        verified.map_err(|error| match error {
+            // It was compared with an authority of the same name, which did not sign it.
+            Error::InvalidCertificate(CertificateError::BadSignature)
+                if is_self_issued(end_entity) =>
+            {
+                unknown
+            }
+            error => error,
+        })
     }
 
     fn verify_tls12_signature(

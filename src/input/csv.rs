@@ -20,7 +20,9 @@ use super::row::{CellDelimiter, RowFlaw};
 use super::rows::{CsvRow, RowStream};
 use super::stream::InputStream;
 use super::url::{UrlParser, display_line, parse_url, shown_among, shown_url};
-use crate::model::{Columns, ColumnsBuilder, EntryGuard, ErrorKind, ListEntry, PartForm};
+use crate::model::{
+    Columns, ColumnsBuilder, EntryGuard, ErrorKind, ListEntry, PartForm, unescape_formula,
+};
 
 /// How a first line begins that tells Excel the delimiter, in any country.
 const SEPARATOR_LINE: &[u8] = b"sep=";
@@ -632,7 +634,7 @@ fn parse_cells(
         }
         match used {
             "url" => draft.url(text)?,
-            "file" => draft.file(text)?,
+            "file" => draft.file(file_of(whole, header))?,
             hash if HASH_FIELDS.contains(&hash) => draft.hash(hash, text)?,
             "size" => draft.size(number(text))?,
             "type" => draft.types(text)?,
@@ -642,6 +644,15 @@ fn parse_cells(
         }
     }
     Ok(draft.build()?)
+}
+
+/// Returns the name of a file in its cell. In results, blanks around it are part of it, and an
+/// apostrophe keeps spreadsheets from taking it for a formula.
+fn file_of<'c>(cell: &'c str, header: &CsvHeader) -> &'c str {
+    match header.has_results {
+        true => unescape_formula(cell),
+        false => cell.trim_ascii(),
+    }
 }
 
 /// Returns the message of a result that is that of an invalid line, which has no request: its URL is
@@ -700,6 +711,11 @@ fn row_as_json(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[
     let fields = header.fields.iter().zip(header.uses()).zip(&cells);
     let fields = fields.filter(|(_, cell)| !cell.trim_ascii().is_empty());
     let fields = fields.map(|((name, (_, used)), cell)| match field(used, cell) {
+        CsvField::Text(_) if used == Some("file") => {
+            let whole = String::from_utf8_lossy(cell);
+            let file = file_of(&whole, header).to_owned();
+            (name.as_str(), CsvField::Text(Cow::Owned(file)))
+        }
         CsvField::Bytes(JsonBytes::Other { base64 }) if used == Some("body") => {
             ("body_base64", CsvField::Base64(base64))
         }
@@ -902,6 +918,31 @@ mod tests {
             other => panic!("{other:?}"),
         };
         columns.map(Columns::as_json)
+    }
+
+    #[test]
+    fn a_file_of_a_record_is_called_as_before() {
+        let file = |job: &crate::model::Job| job.file_override().unwrap().to_string();
+        for (cell, name) in [
+            ("'=a", "=a"),
+            ("' b", "' b"),
+            (" b ", " b "),
+            ("''+c", "'+c"),
+        ] {
+            let list = format!("url,outcome,file\nhttp://a/1,fetched,\"{cell}\"\n");
+            let job = whole::job(InputFormat::Csv, &list);
+            let raw = job.raw.as_ref().unwrap();
+            let again = whole::job(InputFormat::JsonLines, std::str::from_utf8(raw).unwrap());
+            assert_eq!([file(&job), file(&again)], [name, name]);
+        }
+        let job = whole::job(InputFormat::Csv, "url,file\nhttp://a/1, '=a \n");
+        assert_eq!(file(&job), "'=a");
+    }
+
+    #[test]
+    fn half_a_password_is_not_shown() {
+        let (shown, ..) = bad("url,t\nhttp://me:s3cret,PW@host/a,x\n");
+        assert_eq!(shown, "http://me:…");
     }
 
     #[test]

@@ -437,7 +437,8 @@ pub(super) fn shown_url(text: &str) -> String {
 pub(super) fn shown_among(text: &str) -> String {
     let mut words = text.split_ascii_whitespace();
     let Some((url, _)) = words.find_map(|word| parse_url(word).ok()) else {
-        return display_line(text.as_bytes());
+        // The end of a password may be in another cell.
+        return shown_cut(text.as_bytes());
     };
     if text.trim_ascii().split_ascii_whitespace().all(is_harmless) {
         return shortened(text.trim_ascii());

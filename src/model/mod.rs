@@ -121,7 +121,10 @@ pub(crate) use sitemap::{PendingSitemap, SitemapBody, SitemapReply};
 pub use spec_error::SpecError;
 pub(crate) use straggler::{MAX_STRAGGLERS, Straggler, StragglerPhase};
 pub use summary::{EndReason, MaxFailures, Summary};
-pub(crate) use text::{elide_middle, format_duration, holds_at_sign, mask_userinfo, prefix_within};
+pub(crate) use text::{
+    elide_middle, escape_formula, format_duration, holds_at_sign, mask_userinfo, prefix_within,
+    unescape_formula,
+};
 pub use text::{escape_control, is_control, parse_duration};
 #[cfg(feature = "cli")]
 pub use thread::is_thread_error;

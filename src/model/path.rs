@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::Sha256;
+use super::text::is_control;
 
 /// Names at the top of the output directory that are reserved, in any case: some file systems
 /// ignore case.
@@ -79,7 +80,7 @@ fn check(text: &str) -> Result<(), String> {
     if text.starts_with('/') || is_drive {
         return Err("must be relative to the output directory".to_owned());
     }
-    let is_bad = |c: &char| c.is_control() || (cfg!(windows) && *c == '\\');
+    let is_bad = |c: &char| is_control(*c) || (cfg!(windows) && *c == '\\');
     // Most paths are ASCII, and checking all bytes without branching is faster than decoding
     // characters.
     let seems_bad = |byte: u8| !matches!(byte, b' '..=b'~') | (byte == b'\\');

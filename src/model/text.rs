@@ -35,6 +35,33 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| example())
 }
 
+/// Characters that make a spreadsheet treat a cell as a formula: the signs themselves, their
+/// full-width forms, and whitespace that is skipped before them. Formulas can run programs and send
+/// the content of other cells elsewhere.
+const FORMULA_STARTS: [char; 11] = [
+    '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '\t', '\r', '\n',
+];
+
+/// Prefixes an apostrophe to a cell that a spreadsheet would treat as a formula, which makes it
+/// text; also to one that looks like the result, so that it can be taken back. Numbers are
+/// unaffected, since none is negative; so is `-`, the name of stdin.
+pub(crate) fn escape_formula(cell: &str) -> Cow<'_, str> {
+    let begun = cell.trim_start_matches('\'');
+    if begun.starts_with(FORMULA_STARTS) && cell != "-" {
+        Cow::Owned(format!("'{cell}"))
+    } else {
+        Cow::Borrowed(cell)
+    }
+}
+
+/// Takes back what [`escape_formula`] has done to a cell.
+pub(crate) fn unescape_formula(cell: &str) -> &str {
+    let inner = cell.strip_prefix('\'');
+    inner
+        .filter(|inner| escape_formula(inner) != *inner)
+        .unwrap_or(cell)
+}
+
 /// Whether a character affects the text around it instead of being displayed: control characters,
 /// including C1 (U+0080–U+009F), which some terminals obey, and bidirectional controls
 /// (UAX #9 §2), which can make one name look like another.
@@ -126,6 +153,31 @@ pub(crate) fn mask_userinfo(line: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_cells_that_look_like_formulas_are_escaped() {
+        for first in FORMULA_STARTS {
+            let cell = format!("{first}1+1");
+            assert_eq!(escape_formula(&cell), format!("'{cell}"));
+        }
+        assert_eq!(escape_formula("'=1"), "''=1");
+        for cell in [
+            "",
+            "1",
+            "0.5",
+            "http://a/=1",
+            "'a",
+            "-",
+            "a-b",
+            "\u{ff0e}",
+            "W/\"x\"",
+        ] {
+            assert_eq!(escape_formula(cell), cell);
+        }
+        for cell in ["=1", "'=1", "''@", "a", "'a", "'", ""] {
+            assert_eq!(unescape_formula(&escape_formula(cell)), cell);
+        }
+    }
 
     #[test]
     fn a_prefix_ends_between_characters() {

@@ -8,17 +8,10 @@ use csv_core::{WriteResult, Writer};
 
 use super::fields::COLUMNS;
 use super::{Output, Reporter};
-use crate::model::{Columns, EngineEvent, Record, column_text, escape_control};
+use crate::model::{Columns, EngineEvent, Record, column_text, escape_control, escape_formula};
 
 /// Size of the buffer that cells are encoded into.
 const CHUNK_BYTES: usize = 1024;
-
-/// Characters that make a spreadsheet treat a cell as a formula: the signs themselves, their
-/// full-width forms, and whitespace that is skipped before them. Formulas can run programs and send
-/// the content of other cells elsewhere.
-const FORMULA_STARTS: [char; 11] = [
-    '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '\t', '\r', '\n',
-];
 
 /// Writes a header row, then one row per URL.
 pub(crate) struct CsvReporter {
@@ -157,16 +150,6 @@ impl KeptColumns {
     }
 }
 
-/// Prefixes an apostrophe to a cell that a spreadsheet would treat as a formula, which makes it
-/// text. Numbers are unaffected, since none is negative; so is `-`, the name of stdin.
-fn escape_formula(cell: &str) -> Cow<'_, str> {
-    if cell.starts_with(FORMULA_STARTS) && cell != "-" {
-        Cow::Owned(format!("'{cell}"))
-    } else {
-        Cow::Borrowed(cell)
-    }
-}
-
 /// Appends everything that `write` produces, one buffer at a time.
 fn drain(line: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> (WriteResult, usize)) {
     let mut piece = [0; CHUNK_BYTES];
@@ -223,26 +206,5 @@ mod tests {
         let cells = kept.cells(Some(&columns));
         let rest = r#"{"more":{"b":[2]},"text":"x"}"#;
         assert_eq!(cells, ["", "", "", r#"{"a":1}"#, rest]);
-    }
-
-    #[test]
-    fn only_cells_that_look_like_formulas_are_escaped() {
-        for first in FORMULA_STARTS {
-            let cell = format!("{first}1+1");
-            assert_eq!(escape_formula(&cell), format!("'{cell}"));
-        }
-        for cell in [
-            "",
-            "1",
-            "0.5",
-            "http://a/=1",
-            "'=1",
-            "-",
-            "a-b",
-            "\u{ff0e}",
-            "W/\"x\"",
-        ] {
-            assert_eq!(escape_formula(cell), cell);
-        }
     }
 }
