@@ -185,6 +185,10 @@ pub(super) fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageEr
 
 /// Returns where a file is, or would be created, whatever way a path names it.
 fn place_of(path: &Path) -> PathBuf {
+    // Terminals and pipes may be shared.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return path.to_owned();
+    }
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
         let Ok(target) = fs::read_link(&path) else {

@@ -269,7 +269,7 @@ impl HttpTransport {
         attempt: &Attempt,
         wire: &Arc<WireState>,
     ) -> Result<reqwest::Response, FetchError> {
-        let upload = upload::in_pieces(&mut request, attempt);
+        let upload = upload::split_body(&mut request, attempt);
         let mut sent = self.send_whole(request, variant, attempt, wire).await;
         if let (Some(upload), Ok(response)) = (upload, &mut sent) {
             upload.responded(response);

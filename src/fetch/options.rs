@@ -194,8 +194,7 @@ pub struct HttpOptions {
     pub connect_timeout: Duration,
     /// How long an HTTP/2 connection with pending requests may be silent before a ping is sent,
     /// and how long to wait for the reply. Without pings, a dead connection would get new requests
-    /// for ever. A busy server replies late, so this is no shorter than what a response may take.
-    /// Default: 1 min.
+    /// for ever. A busy server replies late, so a run sets this to its stall timeout. Default: 1 min.
     pub ping: Duration,
 }
 

@@ -28,7 +28,7 @@ const MAX_ERROR_BYTES: usize = 120;
 const MAX_NAME_BYTES: usize = 40;
 
 /// Said of text behind a sitemap, such as a list that was appended to it.
-const BEHIND_ROOT: &str = "there is text behind its last element; what is no part of it is a list of its own, in another file";
+const BEHIND_ROOT: &str = "unexpected text after its last element; move it to another file";
 
 /// The type of a document, by its root element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +141,11 @@ pub(super) struct SitemapReader<R> {
     entry: Option<EntryDraft>,
 }
 
+/// Whether a character behind a document is only what some systems pad files with.
+fn is_padding(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || c == '\u{feff}'
+}
+
 impl<R: BufRead> SitemapReader<R> {
     pub(super) fn new(stream: R) -> Self {
         Self {
@@ -211,7 +216,7 @@ impl<R: BufRead> SitemapReader<R> {
             }
             Event::Text(text) => {
                 let text = text.xml10_content();
-                if self.depth == 0 && self.kind.is_some() && !text.trim().is_empty() {
+                if self.depth == 0 && self.kind.is_some() && !text.chars().all(is_padding) {
                     return Err(invalid(BEHIND_ROOT.to_owned()));
                 }
                 self.add(&text);

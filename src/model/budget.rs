@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Limits the total bytes of heavy lines anywhere in the run: read ahead, running, parked, or
 /// waiting to be reported. A line reserves its bytes when it is read; dropping its [`RawLine`]
-/// releases them.
+/// releases them, and with it what a connection still has of its body.
 #[derive(Debug)]
 pub(crate) struct LineBudget {
     limit: usize,
@@ -61,7 +61,7 @@ impl LineBudget {
     }
 
     /// Reserves `bytes`; blocks until the budget allows it. The wait ends, because every line is
-    /// settled or dropped with the run.
+    /// settled or dropped with the run, and a body that is still being sent then is dropped in time.
     #[must_use]
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> LineReservation {
         let used = self.lock();

@@ -4,8 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::inner_url::mask_urls;
-
 /// Types under which servers send a page as a page, or as its source.
 const PAGE_TYPES: [&str; 3] = ["text/html", "application/xhtml+xml", "text/plain"];
 
@@ -52,8 +50,11 @@ impl FromStr for ExpectedTypes {
         for range in text.split(',') {
             let range = range.trim();
             if !is_range(range) {
-                let shown = mask_urls(range);
-                let shown = shown.as_deref().unwrap_or(range);
+                // A URL may have a password, which a comma has cut in two.
+                let shown = match range.split_once("://") {
+                    Some((scheme, _)) => format!("{scheme}://…"),
+                    None => range.to_owned(),
+                };
                 return Err(format!(
                     "expected a media type such as image/* or application/pdf, not {shown:?}"
                 ));
@@ -99,8 +100,10 @@ mod tests {
 
     #[test]
     fn a_url_in_the_wrong_column_shows_no_password() {
-        let error = ExpectedTypes::from_str("http://me:s3cret@a/b").unwrap_err();
-        assert!(error.ends_with("\"http://***@a/b\""), "{error}");
+        for text in ["http://me:s3cret@a/b", "http://me:s3c,ret@a/b"] {
+            let error = ExpectedTypes::from_str(text).unwrap_err();
+            assert!(error.ends_with("\"http://…\""), "{error}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod interleaved {
         NOW.set(Some(Instant::now()));
     }
 
-    /// Returns the time. On a busy machine, any amount of it may have passed since the last call.
+    /// Returns the time. As on a busy machine, some may have passed since the last call.
     pub(crate) fn virtual_now() -> Option<Instant> {
         let now = NOW.get()?;
         let passed = match thread_rng().gen_bool(0.1) {
@@ -43,7 +43,7 @@ mod interleaved {
         NOW.get()
     }
 
-    /// Waits for a time. It may come at once, in the middle of what others do, and be long over.
+    /// Returns after a few turns of other tasks, and moves the clock to at least `due`.
     pub(crate) async fn sleep_until(due: tokio::time::Instant) {
         for _ in 0..thread_rng().gen_range(0..4) {
             yield_now().await;

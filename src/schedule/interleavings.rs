@@ -1,5 +1,5 @@
-//! The feed, the workers and the timers of a run, of which any may go on after each step that others
-//! can see. What waits for something that has happened is found as a deadlock.
+//! Runs feed, workers and timers of several threads in random order; a lost wake-up shows as a
+//! deadlock.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -13,14 +13,14 @@ use super::*;
 use crate::model::Cause;
 use crate::model::sync::start_clock;
 
-/// How many orders are tried in each of two ways, unless `FETCHALL_INTERLEAVINGS` says it.
+/// Runs for each of two search strategies; `FETCHALL_INTERLEAVINGS` overrides it.
 const RUNS: usize = 3_000;
 
 /// Maximum attempts of a job that another attempt may follow.
 const MAX_FOLLOWED: u32 = 3;
 
 #[derive(Debug, Clone)]
-struct Run {
+struct ScheduleCase {
     threads: usize,
     workers: usize,
     jobs: usize,
@@ -32,7 +32,7 @@ struct Run {
     options: ScheduleOptions,
 }
 
-impl Run {
+impl ScheduleCase {
     fn any() -> Self {
         let mut rng = thread_rng();
         let threads = rng.gen_range(1..4);
@@ -75,14 +75,14 @@ impl Run {
 
 /// What the workers saw.
 #[derive(Debug, Default)]
-struct Seen {
+struct WorkerLog {
     running: HashMap<String, usize>,
     attempts: HashMap<String, u32>,
     settled: HashMap<String, u32>,
 }
 
-impl Seen {
-    fn start(&mut self, run: &Run, attempt: &Attempt) -> u32 {
+impl WorkerLog {
+    fn start(&mut self, run: &ScheduleCase, attempt: &Attempt) -> u32 {
         let running = self.running.entry(host(attempt)).or_default();
         *running += 1;
         assert!(*running <= run.per_host, "too many at one host: {run:?}");
@@ -129,7 +129,7 @@ fn feedback() -> Feedback {
     })
 }
 
-async fn feed(run: Run, scheduler: Arc<Scheduler>) {
+async fn feed(run: ScheduleCase, scheduler: Arc<Scheduler>) {
     for number in 0..run.jobs {
         let host = thread_rng().gen_range(0..run.hosts);
         let url = format!("http://h{host}/{number}");
@@ -142,10 +142,10 @@ async fn feed(run: Run, scheduler: Arc<Scheduler>) {
 }
 
 async fn work(
-    run: Run,
+    run: ScheduleCase,
     scheduler: Arc<Scheduler>,
     (thread, may_end): (usize, bool),
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<WorkerLog>>,
 ) {
     while let Some(dispatch) = scheduler.next(thread).await {
         let mut lease = match dispatch {
@@ -190,12 +190,12 @@ async fn work(
 
 fn run_once() {
     start_clock();
-    let run = Run::any();
+    let run = ScheduleCase::any();
     let total = NonZeroUsize::new(run.total).unwrap();
     let retry = RetryPolicy::default();
     let threads = run.worker_threads();
     let scheduler = Scheduler::new(&run.options, &retry, total, threads, Arc::default());
-    let seen = Arc::new(Mutex::new(Seen::default()));
+    let seen = Arc::new(Mutex::new(WorkerLog::default()));
     let timers = future::spawn({
         let scheduler = Arc::clone(&scheduler);
         async move { scheduler.run_timers().await }

@@ -138,6 +138,34 @@ fn a_body_that_a_server_does_not_read_is_let_go_of() {
     }
 }
 
+/// A server that has accepted a request may take a while to read the rest of it.
+#[test]
+fn a_body_that_a_server_reads_after_its_response_is_sent_whole() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let server = Server::start(move |connection| {
+        connection.stream.read_exact(&mut [0; 100])?;
+        connection.send(&response("202 Accepted", &[], b"early"))?;
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        let mut rest = vec![0; 15_000_000];
+        let read = connection.stream.read_exact(&mut rest);
+        let _ = sender.lock().unwrap().send(read.is_ok());
+        read
+    });
+    let (body, url) = ("x".repeat(15_000_000), server.url("/"));
+    let line = format!(r#"{{"url":"{url}","method":"POST","body":"{body}"}}"#);
+    // Another URL keeps the run from ending before.
+    let slow = Server::http(|_| {
+        std::thread::sleep(std::time::Duration::from_secs(6));
+        response("200 OK", &[], b"ok")
+    });
+    let list = format!("{line}\n{{\"url\":\"{}\"}}\n", slow.url("/"));
+    let run = Run::new().args(["-q", "--input-format=jsonl"]).stdin(list);
+    run.expect_exit(0);
+    let is_read = receiver.recv_timeout(std::time::Duration::from_secs(30));
+    assert_eq!(is_read, Ok(true));
+}
+
 /// The earlier result is read for every URL that is fetched again, and waits with it.
 #[test]
 fn long_heads_of_an_earlier_run_are_not_kept() {
