@@ -63,10 +63,11 @@ fn main() -> ExitCode {
 
 /// Prints the result of an action such as `--print-config`.
 fn print(text: &str) -> ExitCode {
-    printed(cli::print(text))
+    end_print(cli::print(text))
 }
 
-fn printed(result: io::Result<()>) -> ExitCode {
+/// Returns the exit code of output to stdout, and explains an error.
+fn end_print(result: io::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(EXIT_PIPE_CLOSED),
@@ -82,7 +83,7 @@ fn reject(error: &CliError) -> ExitCode {
             let _ = error.print();
             ExitCode::from(EXIT_USAGE)
         }
-        CliError::Usage(help) => printed(help.print().and_then(|()| io::stdout().flush())),
+        CliError::Usage(help) => end_print(help.print().and_then(|()| io::stdout().flush())),
         other => fail_with(&other.to_string(), EXIT_USAGE),
     }
 }

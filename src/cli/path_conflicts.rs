@@ -245,7 +245,8 @@ pub(super) fn check_sharded(lists: &[Source]) -> Result<(), UsageError> {
     }
 }
 
-/// Returns the paths of the journal and the pack, as far as the options name or imply them.
+/// Returns the paths of the journal, the pack and its index, as far as the options name or imply
+/// them.
 fn saved(cli: &Cli) -> Vec<PathBuf> {
     let journal = cli
         .saving
@@ -257,11 +258,14 @@ fn saved(cli: &Cli) -> Vec<PathBuf> {
         .pack
         .as_ref()
         .map(|pack| add_extension(pack, "jsonl"));
+    let pack = cli.saving.pack.as_ref().filter(|_| cli.saving.cdxj);
+    let index = pack.map(|pack| add_extension(pack, "cdxj"));
     [
         journal,
         cli.saving.journal.clone(),
         cli.saving.pack.clone(),
         packs,
+        index,
     ]
     .into_iter()
     .flatten()

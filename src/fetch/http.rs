@@ -270,14 +270,14 @@ impl HttpTransport {
         wire: &Arc<WireState>,
     ) -> Result<reqwest::Response, FetchError> {
         let upload = upload::split_body(&mut request, attempt);
-        let mut sent = self.send_whole(request, variant, attempt, wire).await;
+        let mut sent = self.send_request(request, variant, attempt, wire).await;
         if let (Some(upload), Ok(response)) = (upload, &mut sent) {
             upload.responded(response);
         }
         sent
     }
 
-    async fn send_whole(
+    async fn send_request(
         &self,
         request: reqwest::Request,
         variant: ClientVariant,

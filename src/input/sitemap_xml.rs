@@ -214,15 +214,9 @@ impl<R: BufRead> SitemapReader<R> {
                 self.depth = self.depth.saturating_sub(1);
                 return Ok(self.end(self.depth));
             }
-            Event::Text(text) => {
-                let text = text.xml10_content();
-                if self.depth == 0 && self.kind.is_some() && !text.chars().all(is_padding) {
-                    return Err(invalid(BEHIND_ROOT.to_owned()));
-                }
-                self.add(&text);
-            }
-            Event::CData(text) => self.add(&text.xml10_content()),
-            Event::GeneralRef(entity) => self.add_entity(entity),
+            Event::Text(text) => self.add(&text.xml10_content())?,
+            Event::CData(text) => self.add(&text.xml10_content())?,
+            Event::GeneralRef(entity) => self.add_entity(entity)?,
             Event::Eof if self.kind.is_none() => return Err(invalid("it is empty".to_owned())),
             Event::Eof if self.depth > 0 => {
                 return Err(invalid("it ends before its last element does".to_owned()));
@@ -235,9 +229,13 @@ impl<R: BufRead> SitemapReader<R> {
 
     fn begin(&mut self, start: &BytesStart<'_>) -> io::Result<()> {
         let name = start.local_name().into_inner();
-        let Some(kind) = self.kind else {
+        // Also that of a document behind another one, as `cat` makes them.
+        if self.depth == 0 {
             let kind = SitemapKind::of(name);
             self.kind = Some(kind.ok_or_else(|| not_a_sitemap(name))?);
+            return Ok(());
+        }
+        let Some(kind) = self.kind else {
             return Ok(());
         };
         match &mut self.entry {
@@ -276,15 +274,27 @@ impl<R: BufRead> SitemapReader<R> {
         }
     }
 
-    fn add(&mut self, text: &str) {
-        if let Some(entry) = &mut self.entry {
-            entry.add(text);
+    /// Fails for text behind the document: it would be lost without a word.
+    fn check_within(&self, text: &str) -> io::Result<()> {
+        let is_behind = self.depth == 0 && self.kind.is_some();
+        match is_behind && !text.chars().all(is_padding) {
+            true => Err(invalid(BEHIND_ROOT.to_owned())),
+            false => Ok(()),
         }
     }
 
-    fn add_entity(&mut self, entity: &BytesRef<'_>) {
+    fn add(&mut self, text: &str) -> io::Result<()> {
+        self.check_within(text)?;
+        if let Some(entry) = &mut self.entry {
+            entry.add(text);
+        }
+        Ok(())
+    }
+
+    fn add_entity(&mut self, entity: &BytesRef<'_>) -> io::Result<()> {
+        self.check_within("&")?;
         let Some(entry) = self.entry.as_mut().filter(|entry| entry.field.is_some()) else {
-            return;
+            return Ok(());
         };
         match (entity.resolve_char_ref(), resolve_predefined_entity(entity)) {
             (Ok(Some(character)), _) => entry.add(character.encode_utf8(&mut [0; 4])),
@@ -294,6 +304,7 @@ impl<R: BufRead> SitemapReader<R> {
                 entry.flaw = Some(format!("unknown entity &{entity};"));
             }
         }
+        Ok(())
     }
 
     fn explain(&self, error: Error) -> io::Error {

@@ -264,13 +264,27 @@ fn files_and_stdin_are_sitemaps_by_their_content() {
         let done = Run::new().stdin(bytes).expect_exit(0);
         assert_eq!(done.record().url, at("/1"), "{name} on stdin");
     }
+    // What `cat` makes of several, padded.
+    let feed = format!("<rss><item><link>{}</link></item></rss>\0\n", at("/2"));
+    let done = Run::new()
+        .stdin(sitemap(&[at("/1")]) + &feed)
+        .expect_exit(0);
+    assert_eq!(done.records.len(), 2, "{}", done.stdout);
     let done = Run::new()
         .arg("--input-format=text")
         .stdin("<urlset/>")
         .expect_exit(1);
     assert_eq!(done.failure().0, ErrorKind::InvalidUrl);
     let appended = "<urlset></urlset>\nhttp://127.0.0.1:1/";
-    for xml in ["<?xml version=\"1.0\"?><svg/>", "<urlset><url>", appended] {
+    let behind = [
+        "<urlset/><![CDATA[x]]>",
+        "<urlset/>&amp;",
+        "<urlset/><p>x</p>",
+    ];
+    for xml in ["<?xml version=\"1.0\"?><svg/>", "<urlset><url>", appended]
+        .into_iter()
+        .chain(behind)
+    {
         let done = Run::new().text().stdin(xml).expect_exit(2);
         assert!(done.stderr.contains("cannot read -: "), "{}", done.stderr);
     }
