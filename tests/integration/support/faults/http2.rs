@@ -6,7 +6,7 @@ use std::time::Duration;
 use fetchall::ErrorKind::{Protocol, Reset, Stalled, Timeout, TooLarge, Truncated};
 use h2::Reason;
 
-use super::End::{self, Fetched, Final, Silence, Throttled, Transient};
+use super::End::{self, Fetched, Final, Throttled, Transient};
 use crate::support::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PUSH_PROMISE, Peer, RST_STREAM,
     SETTINGS, STATUS_200, WINDOW_UPDATE, frame, literal,
@@ -205,22 +205,22 @@ pub const FAULTS: &[Http2Fault] = &[
     fault(
         "flood-of-settings",
         |peer, _| peer.flood(&frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])),
-        Silence,
+        Transient(Timeout),
     ),
     fault(
         "flood-of-pings",
         |peer, _| peer.flood(&frame(PING, 0, 0, &[7; 8])),
-        Silence,
+        Transient(Timeout),
     ),
     fault(
         "flood-of-window-updates",
         |peer, _| peer.flood(&frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
-        Silence,
+        Transient(Timeout),
     ),
     fault(
         "flood-of-resets",
         |peer, stream| peer.flood(&frame(RST_STREAM, 0, stream, &[0, 0, 0, 7])),
-        Silence,
+        Transient(Timeout),
     ),
     fault(
         "flood-of-resets-of-streams-that-are-not",
@@ -277,12 +277,12 @@ pub const FAULTS: &[Http2Fault] = &[
                 &[0x08, 3, b'1', b'0', b'3'],
             ))
         },
-        Silence,
+        Transient(Timeout),
     ),
     fault(
         "flood-of-unknown-frames",
         |peer, stream| peer.flood(&frame(0xbe, 0, stream, b"whatever")),
-        Silence,
+        Transient(Timeout),
     ),
     fault(
         "header-bomb",

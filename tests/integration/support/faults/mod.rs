@@ -50,8 +50,6 @@ pub enum End {
     Transient(ErrorKind),
     /// Like `Transient`, from a server that throttles: the first two retries are free.
     Throttled(ErrorKind),
-    /// `timeout` in every attempt, or `reset` if a ping times out earlier.
-    Silence,
 }
 
 impl End {
@@ -61,7 +59,7 @@ impl End {
             Self::Fetched(_) | Self::Final(_) => 1,
             Self::Elsewhere => 2,
             Self::After(requests, _) => requests,
-            Self::Transient(_) | Self::Silence => retries + 1,
+            Self::Transient(_) => retries + 1,
             Self::Throttled(_) => retries + 3,
         }
     }
@@ -74,7 +72,6 @@ impl End {
             | Self::After(_, right)
             | Self::Transient(right)
             | Self::Throttled(right) => kind == Some(right),
-            Self::Silence => matches!(kind, Some(ErrorKind::Reset | ErrorKind::Timeout)),
         }
     }
 }
