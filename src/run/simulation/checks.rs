@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use url::Url;
+
 use super::case::{SimLine, SimPlan};
 use super::site::{Page, PageBody, PageKind, SimSite};
 use super::world::{JobRequests, SimAnswer};
@@ -322,7 +324,16 @@ impl SeenRun<'_> {
                 let message = &error.message;
                 message.contains("; host") || message.contains("; requested delay")
             };
-            let is_given_up = record.attempts == 0 || record.error.as_ref().is_some_and(is_of_host);
+            // The error of a mirror that got no answer hides how the URL before it ended. Then its host
+            // was given up only if another URL says so.
+            let hides_it = record.mirror.unwrap_or(0) > mirror;
+            let host =
+                |record: &Record| Url::parse(&record.url).ok()?.host_str().map(str::to_owned);
+            let mut of_host = self.records.iter().filter(|other| {
+                other.line == record.line || (hides_it && host(other) == host(record))
+            });
+            let is_given_up = record.attempts == 0
+                || of_host.any(|other| other.error.as_ref().is_some_and(is_of_host));
             let is_spent = failures > *retries as usize;
             wrong.unless(is_spent || is_given_up, || {
                 format!("{failures} of {retries} retries: {own:?}, {record:?}")
